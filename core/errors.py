@@ -1,0 +1,71 @@
+"""The errors that RadLens raises, each with a message that a clinician can read.
+
+* RadLensError
+  * ScanError: this file cannot be used
+    * NotAnImage: a readable file of a kind that holds no picture (report, PDF, text, archive)
+    * DamagedScan: cut short, contradicting itself, or not decodable
+    * ScanTooLarge: larger than the limits in ``core.reading.limits``
+  * ModelError: this model cannot be used
+    * UnknownModel: no model of that name
+    * ModelRejected: the card, the weights' hash or the self-test does not hold
+    * NoFittingModel: no model was made for this scan
+  * AnalysisError: the network gave no usable answer
+  * UnknownLabel: the model has no such label
+  * UnknownLayer: the network has no such layer
+  * ConfigurationError: a setting or training configuration that cannot be used
+
+A message says what was expected, what came and what to do, in one sentence, without a path, a traceback or anything that
+identifies a patient. Foreign errors are turned into one of these once, at the seam, with ``raise ... from exc``.
+"""
+
+
+class RadLensError(Exception):
+    """Root of the tree. ``str(error)`` is the sentence to show."""
+
+
+class ScanError(RadLensError):
+    """The file cannot be used as a scan."""
+
+
+class NotAnImage(ScanError):
+    """The file is of a kind that holds no picture."""
+
+
+class DamagedScan(ScanError):
+    """The file is cut short, contradicts itself or cannot be decoded."""
+
+
+class ScanTooLarge(ScanError):
+    """The picture is larger than RadLens decodes."""
+
+
+class ModelError(RadLensError):
+    """The model cannot be used."""
+
+
+class UnknownModel(ModelError):
+    """No model of that name is in the catalogue."""
+
+
+class ModelRejected(ModelError):
+    """The card, the weights' hash or the self-test does not hold."""
+
+
+class NoFittingModel(ModelError):
+    """No model in the catalogue was made for this scan."""
+
+
+class AnalysisError(RadLensError):
+    """The network gave no usable answer for this scan."""
+
+
+class UnknownLabel(RadLensError):
+    """The model has no such label."""
+
+
+class UnknownLayer(RadLensError):
+    """The network has no such layer."""
+
+
+class ConfigurationError(RadLensError):
+    """A setting or training configuration cannot be used."""

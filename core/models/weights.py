@@ -1,0 +1,60 @@
+"""Weights: safetensors in, SHA-256 checked, network filled and tested. Nothing is ever unpickled."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save_file
+from torch import nn
+
+from core.errors import ModelRejected
+
+MAX_WEIGHT_BYTES = 2 << 30
+
+
+def read_checked(path: Path, expected_sha256: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file whose SHA-256 is the expected one.
+
+    Raises ModelRejected when the file is missing, too large, has another hash or is no safetensors file.
+    """
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_WEIGHT_BYTES else b""
+    except OSError as exc:
+        raise ModelRejected("The model's weights file is missing; restore weights.safetensors beside its card.") from exc
+    if not data:
+        raise ModelRejected(f"The model's weights file holds {size} bytes; expected 1 byte to 2 GiB.")
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected_sha256:
+        raise ModelRejected(
+            f"The model's weights are not those its card speaks of (hash {found[:12]}, expected {expected_sha256[:12]}); "
+            "restore the original file or register the new weights with a card of their own."
+        )
+    try:
+        return load_safetensors(data)
+    except SafetensorError as exc:
+        raise ModelRejected("The model's weights are not a safetensors file; convert them first.") from exc
+
+
+def fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Put the tensors into the network, every one finite and every one used.
+
+    Raises ModelRejected naming the first weight that is missing, left over, of another shape or not finite.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelRejected(f"The weight {name} holds values that are not finite numbers; train or restore the model.")
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as exc:
+        first = str(exc).splitlines()[1].strip() if "\n" in str(exc) else str(exc)
+        raise ModelRejected(f"The weights do not fit the architecture that the card names: {first[:200]}") from exc
+
+
+def save_weights(network: nn.Module, path: Path) -> str:
+    """Write the network's tensors as safetensors and return the file's SHA-256."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

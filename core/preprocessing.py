@@ -1,0 +1,107 @@
+"""ModelInput: one frame of a scan -> the network's tensor, and the exact way back to the scan's grid.
+
+The picture is resized without distortion and centred on a black square (letterbox). All coordinates count pixel centres:
+pixel (row, column) = (0, 0) is the centre of the first pixel, so that a resize by ``s`` maps ``y`` to ``(y + 0.5) * s - 0.5``.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from core.models.card import InputSpec
+from core.scan import Scan
+from core.windowing import FloatImage, display_grey, display_rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a picture of ``rows`` x ``columns`` lies in a square of ``size``: content of ``height`` x ``width`` at (``top``, ``left``)."""
+
+    rows: int
+    columns: int
+    size: int
+    height: int
+    width: int
+    top: int
+    left: int
+
+    @classmethod
+    def fit(cls, rows: int, columns: int, size: int) -> "Letterbox":
+        """The largest undistorted content that fits the square, centred."""
+        scale = size / max(rows, columns)
+        height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
+        return cls(rows, columns, size, height, width, (size - height) // 2, (size - width) // 2)
+
+    def to_model(self, row: float, column: float) -> tuple[float, float]:
+        """A point of the scan, in the model's square."""
+        y = (row + 0.5) * self.height / self.rows - 0.5 + self.top
+        x = (column + 0.5) * self.width / self.columns - 0.5 + self.left
+        return y, x
+
+    def to_scan(self, y: float, x: float) -> tuple[float, float]:
+        """A point of the model's square, on the scan (outside it for points on the letterbox's bars)."""
+        row = (y - self.top + 0.5) * self.rows / self.height - 0.5
+        column = (x - self.left + 0.5) * self.columns / self.width - 0.5
+        return row, column
+
+    def box_to_model(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+        """A box (x, y of its upper left corner, width, height; edges, not centres) in the model's square."""
+        sx, sy = self.width / self.columns, self.height / self.rows
+        return x * sx + self.left, y * sy + self.top, width * sx, height * sy
+
+    def to_scan_grid(self, values: npt.NDArray[np.float32]) -> FloatImage:
+        """A map over the whole square, at any resolution (h, w), resampled to the scan's grid (rows, columns), bilinear.
+
+        Every scan pixel takes the value at its own place in the square, so that a shifted letterbox or a rounded size
+        never moves the map.
+        """
+        y = self._grid_positions(self.rows, self.height, self.top, values.shape[0])
+        x = self._grid_positions(self.columns, self.width, self.left, values.shape[1])
+        return _bilinear(np.ascontiguousarray(values, np.float32), y, x)
+
+    def _grid_positions(self, count: int, content: int, start: int, cells: int) -> npt.NDArray[np.float64]:
+        in_square = (np.arange(count) + 0.5) * content / count + start
+        return np.clip(in_square * cells / self.size - 0.5, 0, cells - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelInput:
+    """What the network sees: ``tensor`` (1, channels, size, size) float32, and where each of its pixels comes from."""
+
+    tensor: torch.Tensor = field(repr=False)
+    letterbox: Letterbox
+
+
+def to_model_input(scan: Scan, frame: int, spec: InputSpec) -> ModelInput:
+    """One frame as the card's input says: the file's own window, grey or RGB, letterbox, normalised.
+
+    The reader's window never changes the input: the same file gives the same prediction.
+    """
+    box = Letterbox.fit(*scan.shape, spec.size)
+    picture = _channels(scan, frame, spec.channels)
+    content = functional.interpolate(picture, (box.height, box.width), mode="bilinear", antialias=True)
+    square = torch.zeros(1, spec.channels, spec.size, spec.size)
+    square[:, :, box.top : box.top + box.height, box.left : box.left + box.width] = content
+    return ModelInput((square - spec.mean) / spec.std, box)
+
+
+def _channels(scan: Scan, frame: int, channels: int) -> torch.Tensor:
+    if channels == 3 and scan.is_colour:
+        return torch.from_numpy(display_rgb(scan, frame)).permute(2, 0, 1)[None].contiguous()
+    grey = torch.from_numpy(np.ascontiguousarray(display_grey(scan, frame)))[None, None]
+    return grey.expand(1, channels, *grey.shape[2:]).contiguous()
+
+
+def _bilinear(values: FloatImage, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> FloatImage:
+    rows = _interpolate_rows(values, y)
+    return np.ascontiguousarray(_interpolate_rows(np.ascontiguousarray(rows.T), x).T)
+
+
+def _interpolate_rows(values: FloatImage, position: npt.NDArray[np.float64]) -> FloatImage:
+    lower = np.floor(position).astype(np.intp)
+    upper = np.minimum(lower + 1, values.shape[0] - 1)
+    share = (position - lower).astype(np.float32)[:, None]
+    return values[lower] * (1 - share) + values[upper] * share

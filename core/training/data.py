@@ -1,0 +1,161 @@
+"""index.csv -> pictures, truths and boxes, through the same reading and preprocessing as an upload."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.errors import ConfigurationError, ScanError
+from core.metrics import Box
+from core.models.card import InputSpec
+from core.preprocessing import Letterbox, to_model_input
+from core.reading import read_scan
+from core.samples import simulated_scan
+from core.simulation import FINDINGS
+
+Row = Mapping[str, str]
+Progress = Callable[[int, int], None]
+
+# Columns that list findings separated by "|", as in the NIH ChestX-ray14 table.
+FINDINGS_COLUMN = "nih_labels"
+BOXES_COLUMN = "nih_boxes"
+GROUP_COLUMNS = ("patient_id", "patient", "neardup_group")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """A split in memory.
+
+    ``pictures`` (n, channels, size, size) uint8 grey 0..255 before normalisation; ``truths`` (n, labels) float32 with NaN
+    where the label is not known; ``boxes`` one dict an example, label code -> boxes in the model's square.
+    """
+
+    pictures: torch.Tensor = field(repr=False)
+    truths: npt.NDArray[np.float32] = field(repr=False)
+    boxes: tuple[Mapping[str, list[Box]], ...] = field(repr=False)
+    groups: tuple[str, ...] = field(repr=False)
+    unreadable: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.truths)
+
+
+def read_index(folder: Path) -> list[dict[str, str]]:
+    """The rows of a folder's index.csv.
+
+    Raises ConfigurationError when a needed column is missing.
+    """
+    with (folder / "index.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for column in ("file", "label", "split"):
+        if not rows or column not in rows[0]:
+            raise ConfigurationError(f"index.csv has no rows or no column {column!r}; expected file, label and split.")
+    return rows
+
+
+def check_groups(rows: Sequence[Row], splits: Sequence[str]) -> None:
+    """Raise ConfigurationError when a patient (or near-duplicate group) stands in more than one of the splits."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        group = group_of(row)
+        if row["split"] in splits and seen.setdefault(group, row["split"]) != row["split"]:
+            raise ConfigurationError(f"The split leaks: group {group} is in {seen[group]} and in {row['split']}; split by patient.")
+
+
+def group_of(row: Row) -> str:
+    """What must not be torn apart by a split: the patient, else the near-duplicate group, else the file itself."""
+    return next((row[column] for column in GROUP_COLUMNS if row.get(column)), row["file"])
+
+
+def truths_of(row: Row, labels: Sequence[str], classes: Iterable[str]) -> list[float]:
+    """1, 0 or NaN for every label: known where it is one of the index's classes or the row lists its findings."""
+    said = {row["label"].lower()}
+    findings = row.get(FINDINGS_COLUMN, "")
+    said |= {finding.strip().lower() for finding in findings.split("|")} - {""}
+    known = {c.lower() for c in classes} | (set(labels) if findings else set())
+    return [float(label in said) if label in known else np.nan for label in labels]
+
+
+def boxes_of(row: Row, labels: Sequence[str]) -> dict[str, list[Box]]:
+    """The row's boxes by label code, in pixels of the stored picture."""
+    found: dict[str, list[Box]] = {}
+    for box in json.loads(row.get(BOXES_COLUMN) or "[]"):
+        if (code := box["label"].lower()) in labels:
+            found.setdefault(code, []).append((box["x"], box["y"], box["w"], box["h"]))
+    return found
+
+
+def load_split(
+    folder: Path, split: str, labels: Sequence[str], spec: InputSpec, *, progress: Progress | None = None
+) -> Examples:
+    """Read every picture of a split; unreadable ones are left out and counted.
+
+    Raises ConfigurationError when the split is empty.
+    """
+    rows = read_index(folder)
+    classes = {row["label"] for row in rows}
+    wanted = [row for row in rows if row["split"] == split]
+    pictures, kept, boxes, unreadable = [], [], [], []
+    for position, row in enumerate(wanted):
+        try:
+            scan = read_scan((folder / row["file"]).read_bytes())
+        except (ScanError, OSError):
+            unreadable.append(row["file"])
+            continue
+        entry = to_model_input(scan, 0, spec)
+        pictures.append(_eight_bits(entry.tensor, spec))
+        boxes.append(_boxes_to_model(boxes_of(row, labels), entry.letterbox))
+        kept.append(row)
+        if progress:
+            progress(position + 1, len(wanted))
+    if not kept:
+        raise ConfigurationError(f"The split {split!r} holds no readable picture; index.csv has: {sorted({r['split'] for r in rows})}.")
+    truths = np.array([truths_of(row, labels, classes) for row in kept], np.float32)
+    return Examples(torch.cat(pictures), truths, tuple(boxes), tuple(group_of(r) for r in kept), tuple(unreadable))
+
+
+def simulated_examples(
+    count: int, seed: int, labels: Sequence[str], spec: InputSpec, *, progress: Progress | None = None
+) -> Examples:
+    """Films of our own generator: half without a finding, half with one of the model's labels, its place known."""
+    findings = [finding for finding in FINDINGS if finding in labels]
+    pictures, truths, boxes = [], [], []
+    for index in range(count):
+        finding = findings[index // 2 % len(findings)] if index % 2 else None
+        scan, film = simulated_scan(seed + index, finding, rows=spec.size, columns=spec.size)
+        entry = to_model_input(scan, 0, spec)
+        pictures.append(_eight_bits(entry.tensor, spec))
+        said = {finding, "abnormal"} if finding else {"normal", "no_finding"}
+        truths.append([float(label in said) for label in labels])
+        known = {finding: [film.box_xywh]} if finding and film.box_xywh else {}
+        boxes.append(_boxes_to_model(known, entry.letterbox))
+        if progress:
+            progress(index + 1, count)
+    stack = torch.cat(pictures) if pictures else torch.empty(0, spec.channels, spec.size, spec.size, dtype=torch.uint8)
+    groups = tuple(f"simulated-{seed + i}" for i in range(count))
+    return Examples(stack, np.array(truths, np.float32).reshape(-1, len(labels)), tuple(boxes), groups)
+
+
+def joined(first: Examples, second: Examples) -> Examples:
+    """Both sets of examples as one."""
+    return Examples(
+        torch.cat([first.pictures, second.pictures]),
+        np.concatenate([first.truths, second.truths]),
+        first.boxes + second.boxes,
+        first.groups + second.groups,
+        first.unreadable + second.unreadable,
+    )
+
+
+def _eight_bits(tensor: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Eight bits are enough to learn from and a quarter of the memory."""
+    return ((tensor * spec.std + spec.mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _boxes_to_model(boxes: Mapping[str, list[Box]], letterbox: Letterbox) -> dict[str, list[Box]]:
+    return {code: [letterbox.box_to_model(*box) for box in found] for code, found in boxes.items()}

@@ -1,0 +1,219 @@
+"""The training loop: masked loss, imbalance weights, box supervision of the evidence map, averaged weights.
+
+Box supervision follows the energy loss of Rao et al. 2023 (arXiv 2303.11932): for a finding that is there and has a box,
+the share of its positive evidence that lies outside the box is added to the loss. The held-out split is only watched:
+no weights are chosen on it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from core.errors import ConfigurationError
+from core.metrics import Box, auroc
+from core.models.architectures import CompactResNet, build_network
+from core.models.card import InputSpec
+from core.training.augmentation import Augmentation
+from core.training.configuration import FitSection, TrainingConfiguration
+from core.training.data import Examples
+
+_EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One line of the training log."""
+
+    epoch: int
+    train_loss: float
+    box_loss: float
+    validation_loss: float
+    validation_auroc: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """``inputs`` (n, c, s, s) normalised; ``truths`` (n, labels) with NaN; ``cells`` (n, labels, s/16, s/16) box cover 0..1."""
+
+    inputs: torch.Tensor
+    truths: torch.Tensor
+    cells: torch.Tensor
+
+
+def fit(
+    configuration: TrainingConfiguration,
+    train: Examples,
+    validation: Examples,
+    *,
+    log: Path,
+    on_epoch: Callable[[EpochRecord], None],
+) -> nn.Module:
+    """Train the configured network and return it with averaged weights, in evaluation mode.
+
+    Writes one JSON line an epoch to ``log``.
+    """
+    model, settings = configuration.model, configuration.fit
+    torch.manual_seed(settings.seed)
+    network = build_network(model.architecture, channels=model.input.channels, labels=len(model.labels))
+    if settings.box_weight and not isinstance(network, CompactResNet):
+        raise ConfigurationError("fit.box_weight needs the architecture compact-resnet; set it to 0.")
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
+    steps = -(-len(train) // settings.batch_size)
+    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps * settings.epochs, pct_start=0.15)
+    weights = _positive_weights(train, settings)
+    batches = _Batches(configuration, train)
+    for epoch in range(settings.epochs):
+        started = time.perf_counter()
+        losses = [_step(network, batch, optimiser, schedule, average, settings, weights) for batch in batches.of_epoch(epoch)]
+        record = _record(epoch, losses, average.module, validation, configuration, weights, started)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(record)) + "\n")
+        on_epoch(record)
+    return average.module.eval()
+
+
+def logits_of(network: nn.Module, examples: Examples, spec: InputSpec) -> torch.Tensor:
+    """Logits (n, labels) of unchanged pictures, float32."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(_normalised(part, spec)) for part in examples.pictures.split(_EVALUATION_BATCH)]
+    return torch.cat(parts).float()
+
+
+class _Batches:
+    """Shuffled, augmented batches; epoch ``e`` is the same whenever it is asked for."""
+
+    def __init__(self, configuration: TrainingConfiguration, examples: Examples) -> None:
+        self._examples, self._model, self._fit = examples, configuration.model, configuration.fit
+        self._codes = [label.code for label in self._model.labels]
+
+    def of_epoch(self, epoch: int) -> Iterator[Batch]:
+        seed = self._fit.seed * 100_003 + epoch
+        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(self._examples)))
+        augment = Augmentation(seed)
+        for rows in order.split(self._fit.batch_size):
+            if len(rows) > 1:
+                yield self._batch(rows, augment)
+
+    def _batch(self, rows: torch.Tensor, augment: Augmentation) -> Batch:
+        picked = rows.tolist()
+        grey = self._examples.pictures[rows].float() / 255
+        pictures, boxes = augment(grey, [self._examples.boxes[i] for i in picked])
+        spec = self._model.input
+        cells = torch.stack([self._cells(found, spec.size // 16) for found in boxes])
+        return Batch((pictures - spec.mean) / spec.std, torch.from_numpy(self._examples.truths[picked]), cells)
+
+    def _cells(self, boxes: Mapping[str, list[Box]], side: int) -> torch.Tensor:
+        """Box cover by label; the headline's is that of all findings together."""
+        cells = torch.zeros(len(self._codes), side, side)
+        cell = self._model.input.size / side
+        for code, found in boxes.items():
+            cover = torch.stack([_cover(box, side, cell) for box in found]).amax(0)
+            for target in {code, self._model.headline}:
+                row = self._codes.index(target)
+                cells[row] = torch.maximum(cells[row], cover)
+        return cells
+
+
+def _cover(box: Box, side: int, cell: float) -> torch.Tensor:
+    """Share of every grid cell that a box covers, (side, side)."""
+    x, y, w, h = box
+    edges = torch.arange(side + 1) * cell
+    along_x = (torch.clamp(edges[1:], max=x + w) - torch.clamp(edges[:-1], min=x)).clamp(0) / cell
+    along_y = (torch.clamp(edges[1:], max=y + h) - torch.clamp(edges[:-1], min=y)).clamp(0) / cell
+    return along_y[:, None] * along_x[None, :]
+
+
+def _step(
+    network: nn.Module,
+    batch: Batch,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: AveragedModel,
+    settings: FitSection,
+    weights: torch.Tensor,
+) -> tuple[float, float]:
+    network.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        logits, outside = _forward(network, batch, settings.box_weight)
+    loss = classification_loss(logits.float(), batch.truths, weights, settings.label_smoothing)
+    optimiser.zero_grad(set_to_none=True)
+    (loss + settings.box_weight * outside).backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    optimiser.step()
+    schedule.step()
+    average.update_parameters(network)
+    return loss.item(), outside.item()
+
+
+def _forward(network: nn.Module, batch: Batch, box_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
+    if not box_weight or not isinstance(network, CompactResNet):
+        return network(inputs), torch.zeros(())
+    features = network.features(inputs)
+    evidence = functional.conv2d(features.float(), network.fc.weight[:, :, None, None])
+    return network.tail(features), outside_share(evidence, batch.cells, batch.truths)
+
+
+def outside_share(evidence: torch.Tensor, cells: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
+    """Mean share of positive evidence (n, labels, h, w) outside the boxes, over the findings that are there and boxed."""
+    positive = functional.relu(evidence)
+    inside = (positive * cells).sum((2, 3)) / (positive.sum((2, 3)) + 1e-6)
+    counted = (cells.sum((2, 3)) > 0) & (truths == 1)
+    return (1 - inside)[counted].mean() if bool(counted.any()) else evidence.sum() * 0
+
+
+def classification_loss(
+    logits: torch.Tensor, truths: torch.Tensor, positive_weights: torch.Tensor, smoothing: float = 0.0
+) -> torch.Tensor:
+    """Binary cross entropy over the known labels only: a missing label (NaN) teaches nothing."""
+    known = ~torch.isnan(truths)
+    targets = torch.where(known, truths, 0.0)
+    targets = targets * (1 - 2 * smoothing) + smoothing
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive_weights, reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def _positive_weights(examples: Examples, settings: FitSection) -> torch.Tensor:
+    """Square root of negatives over positives a label: rare findings count more, without drowning the rest."""
+    truths = torch.from_numpy(examples.truths)
+    if settings.imbalance == "none":
+        return torch.ones(truths.shape[1])
+    positives, negatives = (truths == 1).sum(0), (truths == 0).sum(0)
+    return torch.sqrt(negatives / positives.clamp(min=1)).clamp(1, 10)
+
+
+def _normalised(pictures: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    return ((pictures.float() / 255 - spec.mean) / spec.std).contiguous(memory_format=torch.channels_last)
+
+
+def _record(
+    epoch: int,
+    losses: list[tuple[float, float]],
+    network: nn.Module,
+    validation: Examples,
+    configuration: TrainingConfiguration,
+    weights: torch.Tensor,
+    started: float,
+) -> EpochRecord:
+    logits = logits_of(network, validation, configuration.model.input)
+    loss = classification_loss(logits, torch.from_numpy(validation.truths), weights).item()
+    areas = {}
+    for column, label in enumerate(configuration.model.labels):
+        truths = validation.truths[:, column]
+        known = ~np.isnan(truths)
+        figure = auroc(truths[known].astype(np.int64), logits[:, column].numpy()[known], repeats=1)
+        if figure:
+            areas[label.code] = round(figure.value, 4)
+    train_loss, box_loss = (float(np.mean([pair[i] for pair in losses])) for i in (0, 1))
+    return EpochRecord(epoch, train_loss, box_loss, loss, areas, round(time.perf_counter() - started, 1))
