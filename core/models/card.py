@@ -78,6 +78,7 @@ class Evaluation(_Record):
     data: str
     split: str
     images: int
+    unreadable: int = 0
     labels: dict[str, LabelFigures]
     weights_sha256: Sha256
 
@@ -94,14 +95,6 @@ class TrainingFacts(_Record):
     device: str
     minutes: float
     software: dict[str, str]
-
-
-class ReferenceOutput(_Record):
-    """What the network must answer to a simulated film, so that changed arithmetic is noticed before a patient is read."""
-
-    seed: int
-    finding: str | None
-    logits: tuple[float, ...]
 
 
 class ModelCard(_Record):
@@ -121,7 +114,6 @@ class ModelCard(_Record):
     evidence_limit: Annotated[float, Field(gt=0)]
     thresholds: dict[str, OperatingPoint] = Field(default_factory=dict)
     weights_sha256: Sha256
-    reference_outputs: tuple[ReferenceOutput, ...] = ()
     training: TrainingFacts | None = None
     evaluations: tuple[Evaluation, ...] = ()
     intended_use: str
@@ -138,8 +130,6 @@ class ModelCard(_Record):
             raise ValueError(f"headline {self.headline!r} is not one of the labels")
         if unknown := set(self.thresholds) - set(codes):
             raise ValueError(f"thresholds for labels that do not exist: {sorted(unknown)}")
-        if any(len(r.logits) != len(codes) for r in self.reference_outputs):
-            raise ValueError("reference outputs must hold one logit a label")
         return self
 
     @property

@@ -1,0 +1,1 @@
+"""How a network is run: ``tracing`` its graph, ``cutting`` it at the target layer. torch is the reference engine."""

@@ -1,0 +1,162 @@
+"""CutNetwork: a network cut at its target layer, so that one forward pass gives everything and nothing is stored on it.
+
+The body runs from the picture to the target activations, the tail from there to the logits. No hooks: two readers can
+use one network at the same time. Gradients, where they are needed at all, run through the tail only.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from core.engines.tracing import TracedNetwork
+
+Node = fx.Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """What one forward pass gave.
+
+    ``logits`` (labels,), ``target`` (channels, h, w), ``layers`` name -> (channels, h, w) or (features,), and
+    ``crossings``, the other values that the tail needs.
+    """
+
+    logits: torch.Tensor
+    target: torch.Tensor
+    layers: dict[str, torch.Tensor]
+    crossings: tuple[torch.Tensor, ...]
+
+
+class CutNetwork:
+    """A traced network, cut at ``target_layer``."""
+
+    def __init__(self, traced: TracedNetwork, target_layer: str) -> None:
+        self._traced = traced
+        graph = traced.module.graph
+        self._target = traced.node(target_layer)
+        self._input = next(node for node in graph.nodes if node.op == "placeholder")
+        output = next(node for node in graph.nodes if node.op == "output")
+        self._logits: Node = output.args[0]
+        self._below = _descendants(self._target)
+        self._crossings = _crossings(graph, self._target, self._below)
+        self.tail = _subgraph(traced.module, (self._target, *self._crossings), (self._logits,))
+        self.linear_tail = None if self._crossings else _pooled_linear(self.tail)
+        self._parts = lru_cache(maxsize=8)(self._build_parts)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of all steps whose output can be asked for."""
+        return tuple(self._traced.layers)
+
+    def run(self, inputs: torch.Tensor, layers: Sequence[str] = ()) -> Pass:
+        """One forward pass of one picture (1, channels, size, size), in inference mode.
+
+        Raises UnknownLayer when one of ``layers`` does not exist.
+        """
+        body, tail, early, late = self._parts(tuple(layers))
+        with torch.inference_mode():
+            target, *rest = body(inputs)
+            crossings, kept = rest[: len(self._crossings)], rest[len(self._crossings) :]
+            logits, *kept_late = tail(target, *crossings)
+        values = dict(zip(early + late, [*kept, *kept_late], strict=True))
+        return Pass(logits[0], target[0], {name: values[name][0] for name in layers}, tuple(crossings))
+
+    def _build_parts(
+        self, layers: tuple[str, ...]
+    ) -> tuple[fx.GraphModule, fx.GraphModule, tuple[str, ...], tuple[str, ...]]:
+        nodes = {name: self._traced.node(name) for name in layers}
+        early = tuple(name for name, node in nodes.items() if node not in self._below)
+        late = tuple(name for name, node in nodes.items() if node in self._below)
+        outputs = (self._target, *self._crossings, *(nodes[name] for name in early))
+        body = _subgraph(self._traced.module, (self._input,), outputs)
+        tail_inputs = (self._target, *self._crossings)
+        tail = _subgraph(self._traced.module, tail_inputs, (self._logits, *(nodes[name] for name in late)))
+        return body, tail, early, late
+
+
+def _descendants(node: Node) -> set[Node]:
+    found: set[Node] = set()
+    waiting = list(node.users)
+    while waiting:
+        user = waiting.pop()
+        if user not in found:
+            found.add(user)
+            waiting.extend(user.users)
+    return found
+
+
+def _crossings(graph: fx.Graph, target: Node, below: set[Node]) -> tuple[Node, ...]:
+    """Values from beside the target that the tail reads: shortcuts and concatenations around it."""
+    needed = {source for node in below for source in node.all_input_nodes}
+    return tuple(n for n in graph.nodes if n in needed and n not in below and n is not target and n.op != "get_attr")
+
+
+def _subgraph(module: fx.GraphModule, inputs: Sequence[Node], outputs: Sequence[Node]) -> fx.GraphModule:
+    """The part of the graph that computes ``outputs`` from ``inputs``; returns a tuple, shares the weights."""
+    graph = fx.Graph()
+    copies = {node: graph.placeholder(node.name) for node in inputs}
+    needed = _ancestors(outputs, stop=set(inputs))
+    for node in module.graph.nodes:
+        if node in needed and node not in copies:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(tuple(copies[node] for node in outputs))
+    return fx.GraphModule(module, graph)
+
+
+def _ancestors(nodes: Iterable[Node], stop: set[Node]) -> set[Node]:
+    found: set[Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend([] if node in stop else node.all_input_nodes)
+    return found
+
+
+def _pooled_linear(tail: fx.GraphModule) -> nn.Linear | None:
+    """The linear layer of a tail that is global average pooling, flattening, dropout and that layer; else None."""
+    expected = [_is_global_pool, _is_flatten, _is_linear]
+    steps = [node for node in tail.graph.nodes if node.op.startswith("call") and not _is_dropout(tail, node)]
+    if len(steps) == 2:
+        expected = [_is_mean_over_grid, _is_linear]
+    matches = len(steps) == len(expected) and all(test(tail, n) for test, n in zip(expected, steps, strict=True))
+    if not matches:
+        return None
+    linear = tail.get_submodule(str(steps[-1].target))
+    return linear if isinstance(linear, nn.Linear) else None
+
+
+def _module(tail: fx.GraphModule, node: Node) -> nn.Module | None:
+    return tail.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _is_global_pool(tail: fx.GraphModule, node: Node) -> bool:
+    module = _module(tail, node)
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return module.output_size in (1, (1, 1))
+    return node.target is functional.adaptive_avg_pool2d and node.args[1] in (1, (1, 1))
+
+
+def _is_mean_over_grid(_tail: fx.GraphModule, node: Node) -> bool:
+    dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    is_mean = node.target in ("mean", torch.mean)
+    return is_mean and isinstance(dims, (list, tuple)) and list(dims) in ([2, 3], [-2, -1]) and not node.kwargs.get("keepdim")
+
+
+def _is_flatten(tail: fx.GraphModule, node: Node) -> bool:
+    if isinstance(_module(tail, node), nn.Flatten):
+        return True
+    return node.target in (torch.flatten, "flatten") and node.args[1:] in ((1,), (1, -1))
+
+
+def _is_linear(tail: fx.GraphModule, node: Node) -> bool:
+    return isinstance(_module(tail, node), nn.Linear)
+
+
+def _is_dropout(tail: fx.GraphModule, node: Node) -> bool:
+    return isinstance(_module(tail, node), (nn.Dropout, nn.Identity))

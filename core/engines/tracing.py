@@ -1,0 +1,127 @@
+"""A network as a graph of named steps, with fresh tensors everywhere, as it stands or fused for speed.
+
+In-place operations are turned into ordinary ones: an in-place ReLU overwrites the tensor that a hook or a feature
+extractor has kept, so that libraries disagree about the map of the same layer (DenseNet). Here a layer's output is what
+the layer put out, always.
+"""
+
+import copy
+import inspect
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torchvision
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.feature_extraction import NodePathTracer
+
+from core.errors import ModelRejected, UnknownLayer
+
+_OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TracedNetwork:
+    """``module`` computes logits from (n, channels, size, size); ``layers`` maps a layer's name to its node in the graph."""
+
+    module: fx.GraphModule = field(repr=False)
+    layers: Mapping[str, str] = field(repr=False)
+
+    def node(self, layer: str) -> fx.Node:
+        """The node whose value is the layer's output.
+
+        Raises UnknownLayer when the network has no such layer.
+        """
+        wanted = self.layers.get(layer)
+        for node in self.module.graph.nodes:
+            if node.name == wanted:
+                return node
+        raise UnknownLayer(f"The network has no layer {layer!r} here; choose one of its layers.")
+
+
+def trace(network: nn.Module) -> TracedNetwork:
+    """The graph of a copy of the network, in evaluation mode, nothing in place.
+
+    Layer names are torchvision's: the module's path, with ``_1`` and so on where it runs again.
+    Raises ModelRejected when the network's course depends on its input and cannot be traced.
+    """
+    own = copy.deepcopy(network).eval().requires_grad_(False)
+    tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops))
+    try:
+        graph = tracer.trace(own)
+    except (fx.proxy.TraceError, TypeError, ValueError) as exc:
+        raise ModelRejected("The network's course depends on its input, so its layers cannot be followed.") from exc
+    layers = {name: node.name for node, name in tracer.node_to_qualname.items() if node.op.startswith("call")}
+    module = fx.GraphModule(own, graph)
+    _make_out_of_place(module)
+    return TracedNetwork(module, layers)
+
+
+def fuse(traced: TracedNetwork) -> TracedNetwork:
+    """The same function with every batch norm folded into the convolution before it, in channels_last.
+
+    A folded convolution's own output no longer exists; its name and that of the batch norm both leave or move, so
+    teaching views use the unfused network.
+    """
+    module = copy.deepcopy(traced.module)
+    names = {node: name for name, node in traced.layers.items()}
+    layers = dict(traced.layers)
+    for node in list(module.graph.nodes):
+        convolution = _convolution_before(module, node)
+        if convolution is None:
+            continue
+        fused = fuse_conv_bn_eval(module.get_submodule(convolution.target), module.get_submodule(node.target))
+        _set_submodule(module, convolution.target, fused)
+        node.replace_all_uses_with(convolution)
+        module.graph.erase_node(node)
+        layers.pop(names.get(convolution.name, ""), None)
+        layers[names[node.name]] = convolution.name
+    module.recompile()
+    return TracedNetwork(module.to(memory_format=torch.channels_last), layers)
+
+
+def _convolution_before(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """The convolution that feeds this batch norm and nothing else, if the pair can be folded."""
+    if node.op != "call_module" or not isinstance(module.get_submodule(str(node.target)), nn.BatchNorm2d):
+        return None
+    before = node.args[0]
+    if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
+        return None
+    shared = sum(other.target == before.target for other in module.graph.nodes) > 1
+    return before if isinstance(module.get_submodule(str(before.target)), nn.Conv2d) and not shared else None
+
+
+def _set_submodule(module: nn.Module, target: str, value: nn.Module) -> None:
+    parent, _, leaf = target.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, value)
+
+
+def _make_out_of_place(module: fx.GraphModule) -> None:
+    for part in module.modules():
+        if getattr(part, "inplace", None) is True:
+            part.inplace = False  # type: ignore[assignment]
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            node.target = _OUT_OF_PLACE.get(node.target, node.target)
+            _switch_off_inplace(node)
+        elif node.op == "call_method" and node.target.endswith("_") and not node.target.startswith("_"):
+            node.target = node.target.rstrip("_")
+    module.recompile()
+
+
+def _switch_off_inplace(node: fx.Node) -> None:
+    name = getattr(node.target, "__name__", "")
+    if name.endswith("_") and not name.startswith("_") and hasattr(torch, name.rstrip("_")):
+        node.target = getattr(torch, name.rstrip("_"))
+        return
+    try:
+        parameters = list(inspect.signature(node.target).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # built-in functions have no signature and no inplace argument
+        return
+    if "inplace" in parameters:
+        place = parameters.index("inplace")
+        node.args = node.args[:place]
+        node.kwargs = {**node.kwargs, "inplace": False}

@@ -1,0 +1,1 @@
+"""Why the network answers as it does: ``gradcam`` is the fast path, signed evidence for every label from one pass."""

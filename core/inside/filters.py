@@ -1,0 +1,39 @@
+"""The kernels of a convolution, as numbers and as pictures."""
+
+import numpy as np
+from torch import nn
+
+from core.analysis import FloatArray
+from core.errors import UnknownLayer
+from core.overlay import FILTER_PALETTE, encode_indexed_png, mosaic
+
+_TILE = 35
+
+
+def kernels(network: nn.Module, layer: str) -> FloatArray:
+    """The weights of a convolution of the unfused network, (outputs, inputs, rows, columns).
+
+    Raises UnknownLayer when there is no convolution of that name.
+    """
+    module = dict(network.named_modules()).get(layer)
+    if not isinstance(module, nn.Conv2d):
+        raise UnknownLayer(f"The network has no convolution {layer!r}; choose one of its convolutions.")
+    return module.weight.detach().numpy()  # type: ignore[no-any-return]
+
+
+def kernels_png(weights: FloatArray, *, input_channel: int | None = None, columns: int = 8) -> bytes:
+    """One tile a filter as an indexed PNG: zero is the middle of the scale, the same scale for all.
+
+    ``input_channel`` None shows, for each filter, the input channel with the largest weights.
+    """
+    tiles = strongest_slices(weights) if input_channel is None else weights[:, input_channel]
+    limit = max(float(np.abs(tiles).max()), 1e-12)
+    indices = np.rint(128 + 127 * tiles / limit).astype(np.uint8)
+    factor = max(1, _TILE // max(indices.shape[1:]))
+    return encode_indexed_png(mosaic(indices.repeat(factor, 1).repeat(factor, 2), columns, gap=3), FILTER_PALETTE)
+
+
+def strongest_slices(weights: FloatArray) -> FloatArray:
+    """For each filter the (rows, columns) slice of the input channel with the largest sum of squares."""
+    energy = (weights**2).sum((2, 3))
+    return weights[np.arange(len(weights)), energy.argmax(1)]

@@ -1,0 +1,88 @@
+"""Heatmap over grey -> RGB, colour scale and legend: the only place with colour and 8 bits.
+
+Colours are perceptually even and safe for colour-blind readers: evidence for a label runs from transparent to yellow
+(inferno), signed evidence from blue (against) to orange (for). Opacity follows the strength of the evidence, so a weak map looks weak.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from PIL import Image
+
+from core.windowing import FloatImage
+
+RgbImage = npt.NDArray[np.uint8]
+Mode = Literal["for", "signed"]
+
+_FOR = colormaps["inferno"]
+_SIGNED = colormaps["PuOr_r"]
+# The dark end of inferno would blacken the film: the scale starts where it is visible on grey.
+_FOR_START = 0.25
+FEATURE_PALETTE = "viridis"
+FILTER_PALETTE = "PuOr_r"
+
+
+def to_eight_bits(grey: FloatImage) -> RgbImage:
+    """Grey 0..1 (rows, columns), or RGB 0..1 (rows, columns, 3), -> RGB of 8 bits."""
+    levels = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, -1) if levels.ndim == 2 else levels
+
+
+def blend(picture: FloatImage, evidence: FloatImage, *, limit: float, opacity: float = 0.6, mode: Mode = "for") -> RgbImage:
+    """Evidence over a grey or RGB picture of the same rows and columns -> RGB of 8 bits.
+
+    ``limit`` is the evidence that takes the end of the scale, the same for every scan of a model. ``mode`` "for" shows
+    positive evidence only, as Grad-CAM does; "signed" shows both.
+    """
+    base = picture if picture.ndim == 3 else picture[..., None]
+    strength = np.clip(evidence / np.float32(limit), -1, 1)
+    colour = scale_colours(strength, mode)
+    amount = np.maximum(strength, 0) if mode == "for" else np.abs(strength)
+    alpha = (opacity * np.sqrt(amount))[..., None]
+    return to_eight_bits((np.clip(base, 0, 1) * (1 - alpha) + colour * alpha).astype(np.float32))
+
+
+def scale_colours(strength: FloatImage, mode: Mode) -> FloatImage:
+    """Strength -1..1 -> RGB 0..1 of the scale."""
+    if mode == "signed":
+        return np.asarray(_SIGNED((strength + 1) / 2)[..., :3], np.float32)
+    return np.asarray(_FOR(_FOR_START + (1 - _FOR_START) * np.maximum(strength, 0))[..., :3], np.float32)
+
+
+def legend(mode: Mode, width: int = 240, height: int = 12) -> RgbImage:
+    """The colour scale as a strip, left end to right end: 0 to the limit, or minus the limit to the limit."""
+    low = -1.0 if mode == "signed" else 0.0
+    strength = np.linspace(low, 1, width, dtype=np.float32)
+    return to_eight_bits(np.repeat(scale_colours(strength, mode)[None], height, 0))
+
+
+def encode_png(rgb: RgbImage) -> bytes:
+    """RGB of 8 bits -> PNG, lossless, at the fast end of the compression."""
+    stream = BytesIO()
+    Image.fromarray(rgb).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def encode_indexed_png(indices: npt.NDArray[np.uint8], palette: str) -> bytes:
+    """Palette indices (rows, columns) -> indexed PNG: one byte a pixel, coloured by the reader."""
+    colours = (np.asarray(colormaps[palette](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
+    picture = Image.frombytes("P", (indices.shape[1], indices.shape[0]), np.ascontiguousarray(indices).tobytes())
+    picture.putpalette(colours.tobytes())
+    stream = BytesIO()
+    picture.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def mosaic(tiles: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], columns: int, gap: int = 1) -> npt.NDArray[np.uint8]:
+    """Equal tiles (n, h, w) of palette indices side by side, ``columns`` in a row, with a gap of index 0 between them."""
+    stack = np.asarray(tiles)
+    count, height, width = stack.shape
+    rows = -(-count // columns)
+    padded = np.zeros((rows * columns, height + gap, width + gap), np.uint8)
+    padded[:count, :height, :width] = stack
+    grid = padded.reshape(rows, columns, height + gap, width + gap).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(grid.reshape(rows * (height + gap), columns * (width + gap)))

@@ -1,0 +1,162 @@
+"""The figures of a model on a split, measured through the same ``analyse`` as a reader's scan."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.analysis import Analysis, analyse
+from core.errors import ConfigurationError, ScanError
+from core.metrics import (
+    Box,
+    auroc,
+    energy_in_box,
+    operating_figures,
+    peak_in_box,
+    threshold_for_sensitivity,
+)
+from core.models.card import Evaluation, LabelFigures, ModelCard, OperatingPoint
+from core.models.loading import Model
+from core.reading import read_scan
+from core.samples import simulated_scan
+from core.scan import Scan
+from core.simulation import FINDINGS
+from core.training.data import boxes_of, read_index, truths_of
+
+Progress = Callable[[int, int], None]
+
+TARGET_SENSITIVITY = 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """One example's outcome: truths by label (NaN unknown), scores, and for boxed findings where the evidence lies."""
+
+    truths: Mapping[str, float]
+    scores: Mapping[str, float]
+    peaks: Mapping[str, float]
+    hits: Mapping[str, tuple[bool, float]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurements:
+    """A split as measured; ``unreadable`` counts the files that were left out."""
+
+    data: str
+    split: str
+    examples: tuple[Measured, ...] = field(repr=False)
+    unreadable: int = 0
+
+
+def measure(model: Model, folder: Path, split: str, *, data: str = "", progress: Progress | None = None) -> Measurements:
+    """Every readable picture of a folder's split, analysed.
+
+    Raises ConfigurationError when the split holds no readable picture.
+    """
+    rows = read_index(folder)
+    classes, labels = {row["label"] for row in rows}, model.card.label_codes
+    wanted = [row for row in rows if row["split"] == split]
+    examples, unreadable = [], 0
+    for position, row in enumerate(wanted):
+        try:
+            scan = read_scan((folder / row["file"]).read_bytes())
+        except (ScanError, OSError):
+            unreadable += 1
+            continue
+        truths = dict(zip(labels, truths_of(row, labels, classes), strict=True))
+        examples.append(_measured(model, scan, truths, boxes_of(row, labels)))
+        if progress:
+            progress(position + 1, len(wanted))
+    if not examples:
+        raise ConfigurationError(f"The split {split!r} holds no readable picture; it has {len(wanted)} rows.")
+    return Measurements(data or folder.name, split, tuple(examples), unreadable)
+
+
+def measure_simulated(model: Model, count: int, seed: int, *, progress: Progress | None = None) -> Measurements:
+    """Films of our own generator with seeds that no training used, every second one with a planted finding."""
+    findings = [finding for finding in FINDINGS if finding in model.card.label_codes]
+    examples = []
+    for index in range(count):
+        finding = findings[index // 2 % len(findings)] if index % 2 else None
+        scan, film = simulated_scan(seed + index, finding)
+        present = {finding, "abnormal"} if finding else {"normal", "no_finding"}
+        truths = {code: float(code in present) for code in model.card.label_codes}
+        boxes = {finding: [film.box_xywh]} if finding and film.box_xywh else {}
+        examples.append(_measured(model, scan, truths, boxes))
+        if progress:
+            progress(index + 1, count)
+    return Measurements("simulated films", f"seeds {seed} to {seed + count - 1}", tuple(examples))
+
+
+def figures(measurements: Measurements, card: ModelCard) -> Evaluation:
+    """AUROC with interval, pointing game and energy in the box, a label."""
+    return Evaluation(
+        data=measurements.data,
+        split=measurements.split,
+        images=len(measurements.examples),
+        unreadable=measurements.unreadable,
+        labels={code: _label_figures(measurements, code) for code in card.label_codes},
+        weights_sha256=card.weights_sha256,
+    )
+
+
+def operating_points(measurements: Measurements, labels: Iterable[str]) -> dict[str, OperatingPoint]:
+    """For every label with cases enough: the highest threshold that reaches a sensitivity of 0.80 on this split."""
+    points = {}
+    for code in labels:
+        truths, scores = _known(measurements, code)
+        if auroc(truths, scores, repeats=1) is None:
+            continue
+        threshold = round(threshold_for_sensitivity(truths, scores, TARGET_SENSITIVITY) - 5e-5, 4)
+        found = operating_figures(truths, scores, threshold)
+        points[code] = OperatingPoint(
+            threshold=threshold,
+            rule=f"highest threshold with a sensitivity of at least {TARGET_SENSITIVITY:g}",
+            sensitivity=found.sensitivity,
+            specificity=found.specificity,
+            positives=int((truths == 1).sum()),
+            negatives=int((truths == 0).sum()),
+            split=measurements.split,
+        )
+    return points
+
+
+def evidence_limit(measurements: Measurements) -> float:
+    """The end of the colour scale: the 95th percentile, over pictures with the label, of the map's strongest cell."""
+    peaks = [m.peaks[code] for m in measurements.examples for code, truth in m.truths.items() if truth == 1]
+    return float(np.percentile(peaks, 95)) if peaks else 1.0
+
+
+def _measured(model: Model, scan: Scan, truths: Mapping[str, float], boxes: Mapping[str, list[Box]]) -> Measured:
+    analysis = analyse(model, scan)
+    scores = analysis.prediction.scores
+    peaks = {code: float(heatmap.evidence.max()) for code, heatmap in analysis.heatmaps.items()}
+    everything = [box for found in boxes.values() for box in found]
+    together = {model.card.headline: everything} if everything and truths.get(model.card.headline) == 1 else {}
+    hits = {code: _hit(analysis, code, found) for code, found in {**boxes, **together}.items()}
+    return Measured(truths, scores, peaks, hits)
+
+
+def _hit(analysis: Analysis, code: str, boxes: list[Box]) -> tuple[bool, float]:
+    evidence = analysis.on_scan_grid(code)
+    return peak_in_box(evidence, boxes), energy_in_box(evidence, boxes)
+
+
+def _label_figures(measurements: Measurements, code: str) -> LabelFigures:
+    truths, scores = _known(measurements, code)
+    hits = [m.hits[code] for m in measurements.examples if code in m.hits]
+    return LabelFigures(
+        positives=int((truths == 1).sum()),
+        negatives=int((truths == 0).sum()),
+        auroc=auroc(truths, scores),
+        boxes=len(hits),
+        pointing_game=float(np.mean([hit for hit, _ in hits])) if hits else None,
+        energy_in_box=float(np.mean([energy for _, energy in hits])) if hits else None,
+    )
+
+
+def _known(measurements: Measurements, code: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    known = [m for m in measurements.examples if not np.isnan(m.truths[code])]
+    return np.array([m.truths[code] for m in known], np.int64), np.array([m.scores[code] for m in known])
