@@ -82,7 +82,9 @@ def explain(
     if frame >= scan.frame_count:
         _fail(f"The file has {scan.frame_count} frames, counted from 0; there is no frame {frame}.", USAGE_ERROR)
     catalogue = read_catalogue()
-    model_id = _usage(lambda: catalogue.card(model).id if model.lower() != AUTO else choose_model(catalogue.cards.values(), scan).id)
+    model_id = _usage(
+        lambda: catalogue.card(model).id if model.lower() != AUTO else choose_model(catalogue.cards.values(), scan).id
+    )
     from core.analysis import analyse
     from core.models.loading import load_model
     from core.overlay import blend, encode_png
@@ -99,7 +101,9 @@ def explain(
         np.save(npy, evidence)
     score = analysis.prediction.scores[heatmap.label]
     outcome = f" {heatmap.outcome}" if heatmap.outcome else ""
-    _messages.print(f"{model_id} {method.value} {heatmap.label}: score {score:.3f}, evidence in {heatmap.unit}.{outcome}")
+    _messages.print(
+        f"{model_id} {method.value} {heatmap.label}: score {score:.3f}, evidence in {heatmap.unit}.{outcome}"
+    )
 
 
 @app.command()
@@ -121,7 +125,9 @@ def train(
 
         def on_epoch(record: EpochRecord) -> None:
             area = record.validation_auroc.get(wanted.model.headline, float("nan"))
-            progress.console.print(f"epoch {record.epoch}: loss {record.train_loss:.4f}, AUROC {area:.3f}, {record.seconds:.0f} s")
+            progress.console.print(
+                f"epoch {record.epoch}: loss {record.train_loss:.4f}, AUROC {area:.3f}, {record.seconds:.0f} s"
+            )
             progress.advance(task)
 
         card = _usage(lambda: run(wanted, folder, out, Callbacks(progress.console.print, on_epoch)))
@@ -133,7 +139,9 @@ def evaluate(
     model: Annotated[str, typer.Option("--model", help="Model id.")],
     data: DataOption = None,
     split: Annotated[str, typer.Option("--split", help="Value of the column split.")] = "val",
-    simulated: Annotated[int, typer.Option("--simulated", min=0, help="Measure on so many simulated films instead.")] = 0,
+    simulated: Annotated[
+        int, typer.Option("--simulated", min=0, help="Measure on so many simulated films instead.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """The figures of a model on any folder with an index.csv, or on simulated films."""

@@ -138,18 +138,20 @@ def _heatmaps(model: Model, evidence: Evidence) -> Mapping[str, Heatmap]:
     card = model.card
     shown = evidence.above_mean() if card.head == "softmax" else evidence
     unit = card.evidence_unit if evidence.is_exact else FIRST_ORDER_UNIT
-    return MappingProxyType({
-        code: Heatmap(
-            label=code,
-            evidence=_frozen(shown.maps[index]),
-            unit=unit,
-            bias=None if shown.bias is None else float(shown.bias[index]),
-            limit=card.evidence_limit,
-            method="gradcam",
-            layer=card.target_layer,
-        )
-        for index, code in enumerate(card.label_codes)
-    })
+    return MappingProxyType(
+        {
+            code: Heatmap(
+                label=code,
+                evidence=_frozen(shown.maps[index]),
+                unit=unit,
+                bias=None if shown.bias is None else float(shown.bias[index]),
+                limit=card.evidence_limit,
+                method="gradcam",
+                layer=card.target_layer,
+            )
+            for index, code in enumerate(card.label_codes)
+        }
+    )
 
 
 def _frozen(tensor: torch.Tensor) -> FloatArray:

@@ -1,13 +1,15 @@
 """Heatmap over grey -> RGB, colour scale and legend: the only place with colour and 8 bits.
 
 Colours are perceptually even and safe for colour-blind readers: evidence for a label runs from transparent to yellow
-(inferno), signed evidence from blue (against) to orange (for). Opacity follows the strength of the evidence, so a weak map looks weak.
+(inferno), signed evidence from purple (against) to orange (for). Opacity follows the strength of the evidence, so a
+weak map looks weak.
 """
 
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
@@ -32,7 +34,9 @@ def to_eight_bits(grey: FloatImage) -> RgbImage:
     return np.repeat(levels[..., None], 3, -1) if levels.ndim == 2 else levels
 
 
-def blend(picture: FloatImage, evidence: FloatImage, *, limit: float, opacity: float = 0.6, mode: Mode = "for") -> RgbImage:
+def blend(
+    picture: FloatImage, evidence: FloatImage, *, limit: float, opacity: float = 0.6, mode: Mode = "for"
+) -> RgbImage:
     """Evidence over a grey or RGB picture of the same rows and columns -> RGB of 8 bits.
 
     ``limit`` is the evidence that takes the end of the scale, the same for every scan of a model. ``mode`` "for" shows
@@ -60,6 +64,14 @@ def legend(mode: Mode, width: int = 240, height: int = 12) -> RgbImage:
     return to_eight_bits(np.repeat(scale_colours(strength, mode)[None], height, 0))
 
 
+def resize(picture: FloatImage, rows: int, columns: int) -> FloatImage:
+    """A grey or RGB picture in another size, averaged when smaller, bilinear when larger."""
+    if picture.shape[:2] == (rows, columns):
+        return picture
+    way = cv2.INTER_AREA if rows < picture.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (columns, rows), interpolation=way), np.float32)
+
+
 def encode_png(rgb: RgbImage) -> bytes:
     """RGB of 8 bits -> PNG, lossless, at the fast end of the compression."""
     stream = BytesIO()
@@ -77,7 +89,9 @@ def encode_indexed_png(indices: npt.NDArray[np.uint8], palette: str) -> bytes:
     return stream.getvalue()
 
 
-def mosaic(tiles: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], columns: int, gap: int = 1) -> npt.NDArray[np.uint8]:
+def mosaic(
+    tiles: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], columns: int, gap: int = 1
+) -> npt.NDArray[np.uint8]:
     """Equal tiles (n, h, w) of palette indices side by side, ``columns`` in a row, with a gap of index 0 between them."""
     stack = np.asarray(tiles)
     count, height, width = stack.shape

@@ -18,7 +18,10 @@ from core.windowing import FloatImage, display_grey, display_rgb
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How a picture of ``rows`` x ``columns`` lies in a square of ``size``: content of ``height`` x ``width`` at (``top``, ``left``)."""
+    """How a picture of ``rows`` x ``columns`` lies in a square of ``size``.
+
+    Its content is ``height`` x ``width`` pixels at (``top``, ``left``); the rest of the square is black.
+    """
 
     rows: int
     columns: int
@@ -52,14 +55,16 @@ class Letterbox:
         sx, sy = self.width / self.columns, self.height / self.rows
         return x * sx + self.left, y * sy + self.top, width * sx, height * sy
 
-    def to_scan_grid(self, values: npt.NDArray[np.float32]) -> FloatImage:
+    def to_scan_grid(
+        self, values: npt.NDArray[np.float32], rows: int | None = None, columns: int | None = None
+    ) -> FloatImage:
         """A map over the whole square, at any resolution (h, w), resampled to the scan's grid (rows, columns), bilinear.
 
         Every scan pixel takes the value at its own place in the square, so that a shifted letterbox or a rounded size
-        never moves the map.
+        never moves the map. ``rows`` and ``columns`` give the same map for a copy of the scan in another size.
         """
-        y = self._grid_positions(self.rows, self.height, self.top, values.shape[0])
-        x = self._grid_positions(self.columns, self.width, self.left, values.shape[1])
+        y = self._grid_positions(rows or self.rows, self.height, self.top, values.shape[0])
+        x = self._grid_positions(columns or self.columns, self.width, self.left, values.shape[1])
         return _bilinear(np.ascontiguousarray(values, np.float32), y, x)
 
     def _grid_positions(self, count: int, content: int, start: int, cells: int) -> npt.NDArray[np.float64]:

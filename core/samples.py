@@ -85,20 +85,37 @@ def _bundled(name: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def _simulated(identifier: str, title: str, description: str, seed: int, finding: str | None, side: str | None) -> Sample:
+def _simulated(
+    identifier: str, title: str, description: str, seed: int, finding: str | None, side: str | None
+) -> Sample:
     return Sample(identifier, f"Simulated film: {title}", description, True, partial(_film, seed, finding, side))
 
 
 _SIMULATED = (
     _simulated("sim-mass", "mass, right lung", "A mass was drawn into the patient's right lung.", 7, "mass", "right"),
-    _simulated("sim-effusion", "effusion, left", "Fluid was drawn at the base of the left lung.", 11, "effusion", "left"),
+    _simulated(
+        "sim-effusion", "effusion, left", "Fluid was drawn at the base of the left lung.", 11, "effusion", "left"
+    ),
     _simulated("sim-cardiomegaly", "large heart", "The heart was drawn too wide.", 19, "cardiomegaly", None),
     _simulated("sim-normal", "nothing drawn in", "The same generator, no lesion.", 23, None, None),
 )
 _BUNDLED = (
-    Sample("ct", "CT slice", "A real CT slice (GE, 128 x 128), from pydicom.", False, partial(_bundled, "CT_small.dcm")),
+    Sample(
+        "ct", "CT slice", "A real CT slice (GE, 128 x 128), from pydicom.", False, partial(_bundled, "CT_small.dcm")
+    ),
     Sample("mr", "MR slice", "A real MR slice (64 x 64), from pydicom.", False, partial(_bundled, "MR_small.dcm")),
-    Sample("us", "Ultrasound picture", "A real colour ultrasound picture, from pydicom.", False, partial(_bundled, "examples_rgb_color.dcm")),
-    Sample("us-cine", "Ultrasound cine", "A real colour cine of 30 frames, from pydicom.", False, partial(_bundled, "examples_ybr_color.dcm")),
+    Sample(
+        "us",
+        "Ultrasound picture",
+        "A real colour ultrasound picture, from pydicom.",
+        False,
+        partial(_bundled, "examples_rgb_color.dcm"),
+    ),
+    Sample(
+        "us-cine",
+        "Ultrasound cine",
+        "A real colour cine of 30 frames, from pydicom.",
+        False,
+        partial(_bundled, "examples_ybr_color.dcm"),
+    ),
 )
-

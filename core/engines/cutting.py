@@ -142,10 +142,17 @@ def _is_global_pool(tail: fx.GraphModule, node: Node) -> bool:
     return node.target is functional.adaptive_avg_pool2d and node.args[1] in (1, (1, 1))
 
 
-def _is_mean_over_grid(_tail: fx.GraphModule, node: Node) -> bool:
+def _is_mean_over_grid(tail: fx.GraphModule, node: Node) -> bool:
+    if _module(tail, node) is not None:
+        return False
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     is_mean = node.target in ("mean", torch.mean)
-    return is_mean and isinstance(dims, (list, tuple)) and list(dims) in ([2, 3], [-2, -1]) and not node.kwargs.get("keepdim")
+    return (
+        is_mean
+        and isinstance(dims, (list, tuple))
+        and list(dims) in ([2, 3], [-2, -1])
+        and not node.kwargs.get("keepdim")
+    )
 
 
 def _is_flatten(tail: fx.GraphModule, node: Node) -> bool:

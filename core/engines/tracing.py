@@ -73,14 +73,20 @@ def fuse(traced: TracedNetwork) -> TracedNetwork:
         convolution = _convolution_before(module, node)
         if convolution is None:
             continue
-        fused = fuse_conv_bn_eval(module.get_submodule(convolution.target), module.get_submodule(node.target))
-        _set_submodule(module, convolution.target, fused)
-        node.replace_all_uses_with(convolution)
-        module.graph.erase_node(node)
+        _fold(module, convolution, node)
         layers.pop(names.get(convolution.name, ""), None)
         layers[names[node.name]] = convolution.name
     module.recompile()
     return TracedNetwork(module.to(memory_format=torch.channels_last), layers)
+
+
+def _fold(module: fx.GraphModule, convolution: fx.Node, norm: fx.Node) -> None:
+    """Put the batch norm's scale and shift into the convolution's weights and take its step out of the graph."""
+    own, scale = module.get_submodule(str(convolution.target)), module.get_submodule(str(norm.target))
+    if isinstance(own, nn.Conv2d) and isinstance(scale, nn.BatchNorm2d):
+        _set_submodule(module, str(convolution.target), fuse_conv_bn_eval(own, scale))
+        norm.replace_all_uses_with(convolution)
+        module.graph.erase_node(norm)
 
 
 def _convolution_before(module: fx.GraphModule, node: fx.Node) -> fx.Node | None:

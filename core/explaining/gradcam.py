@@ -58,7 +58,7 @@ def _weighted(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
 
 
 def _mean_gradients(network: CutNetwork, one_pass: Pass) -> torch.Tensor:
-    """alpha (labels, channels): the gradient of every logit through the tail alone, averaged over the grid."""
+    """The weights alpha (labels, channels): the gradient of every logit through the tail alone, averaged over the grid."""
     with torch.enable_grad():
         # Clones: tensors made in inference mode cannot take part in autograd.
         leaf = one_pass.target.clone()[None].requires_grad_(True)

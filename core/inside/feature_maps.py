@@ -83,6 +83,14 @@ def grid_png(maps: FloatArray, *, columns: int = 8, scale: Scale = "map") -> byt
     return encode_indexed_png(mosaic(tiles, columns), FEATURE_PALETTE)
 
 
+def channel_png(analysis: Analysis, values: FloatArray, *, side: int = 512) -> bytes:
+    """One map (h, w) laid out as the scan, from its lowest (dark) to its highest value, ``side`` pixels on the longer side."""
+    box = analysis.letterbox
+    scale = side / max(box.rows, box.columns)
+    laid_out = box.to_scan_grid(values, max(1, round(box.rows * scale)), max(1, round(box.columns * scale)))
+    return encode_indexed_png(_to_indices(laid_out[None], "map")[0], FEATURE_PALETTE)
+
+
 def _ordered(values: FloatArray, order: Order) -> tuple[int, ...]:
     if order == "channel":
         return tuple(range(len(values)))

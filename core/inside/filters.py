@@ -18,7 +18,7 @@ def kernels(network: nn.Module, layer: str) -> FloatArray:
     module = dict(network.named_modules()).get(layer)
     if not isinstance(module, nn.Conv2d):
         raise UnknownLayer(f"The network has no convolution {layer!r}; choose one of its convolutions.")
-    return module.weight.detach().numpy()  # type: ignore[no-any-return]
+    return module.weight.detach().numpy()
 
 
 def kernels_png(weights: FloatArray, *, input_channel: int | None = None, columns: int = 8) -> bytes:
@@ -33,7 +33,11 @@ def kernels_png(weights: FloatArray, *, input_channel: int | None = None, column
     return encode_indexed_png(mosaic(indices.repeat(factor, 1).repeat(factor, 2), columns, gap=3), FILTER_PALETTE)
 
 
+def strongest_input(weights: FloatArray) -> int:
+    """For one filter (inputs, rows, columns): the input channel with the largest sum of squares."""
+    return int((weights**2).sum((1, 2)).argmax())
+
+
 def strongest_slices(weights: FloatArray) -> FloatArray:
     """For each filter the (rows, columns) slice of the input channel with the largest sum of squares."""
-    energy = (weights**2).sum((2, 3))
-    return weights[np.arange(len(weights)), energy.argmax(1)]
+    return np.stack([kernel[strongest_input(kernel)] for kernel in weights])

@@ -5,6 +5,7 @@ Weights never bring code with them: the architecture is code in this file or in 
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, inputs, h, w) -> (n, outputs, h / stride, w / stride), not negative."""
         out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)) + self.shortcut(x))  # type: ignore[no-any-return]
+        return self.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 class CompactResNet(nn.Module):
@@ -51,7 +52,7 @@ class CompactResNet(nn.Module):
             nn.ReLU(),
         )
         blocks: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             blocks += [ResidualBlock(inputs, outputs, 2), ResidualBlock(outputs, outputs, 1)]
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -60,11 +61,11 @@ class CompactResNet(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(n, channels, s, s) -> activations (n, widths[-1], s / 16, s / 16), not negative."""
-        return self.blocks(self.stem(x))  # type: ignore[no-any-return]
+        return self.blocks(self.stem(x))
 
     def tail(self, features: torch.Tensor) -> torch.Tensor:
         """Activations -> logits (n, labels): mean over the grid, then one linear layer."""
-        return self.fc(self.dropout(torch.flatten(self.pool(features), 1)))  # type: ignore[no-any-return]
+        return self.fc(self.dropout(torch.flatten(self.pool(features), 1)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, channels, s, s) -> logits (n, labels)."""
@@ -100,7 +101,9 @@ class ArticleCnn224(nn.Sequential):
 
 def _torchvision(name: str, *, channels: int, labels: int) -> nn.Module:
     if channels != 3:
-        raise ModelRejected(f"The architecture {name} takes 3 channels, the card says {channels}; set input.channels to 3.")
+        raise ModelRejected(
+            f"The architecture {name} takes 3 channels, the card says {channels}; set input.channels to 3."
+        )
     return torchvision_models.get_model(name, weights=None, num_classes=labels)
 
 

@@ -23,7 +23,9 @@ def read_checked(path: Path, expected_sha256: str) -> dict[str, torch.Tensor]:
         size = path.stat().st_size
         data = path.read_bytes() if size <= MAX_WEIGHT_BYTES else b""
     except OSError as exc:
-        raise ModelRejected("The model's weights file is missing; restore weights.safetensors beside its card.") from exc
+        raise ModelRejected(
+            "The model's weights file is missing; restore weights.safetensors beside its card."
+        ) from exc
     if not data:
         raise ModelRejected(f"The model's weights file holds {size} bytes; expected 1 byte to 2 GiB.")
     found = hashlib.sha256(data).hexdigest()
@@ -45,7 +47,9 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelRejected(f"The weight {name} holds values that are not finite numbers; train or restore the model.")
+            raise ModelRejected(
+                f"The weight {name} holds values that are not finite numbers; train or restore the model."
+            )
     try:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as exc:

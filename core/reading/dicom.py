@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from core.errors import DamagedScan, NotAnImage, RadLensError, ScanError
 from core.reading.limits import check_size
-from core.scan import Geometry, LookupTable, ModalityLut, Photometric, Scan, Window, is_usable_window
+from core.scan import Geometry, LookupTable, ModalityLut, Photometric, Scan, VoiFunction, Window, is_usable_window
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +38,7 @@ _KINDS_WITHOUT_PIXELS = (
     ("ECG", "an ECG recording"),
     ("Media Storage Directory", "a DICOMDIR, the list of contents of a disc"),
 )
+_VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR": "LINEAR", "LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
 _DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))
 
 
@@ -55,7 +57,9 @@ def read_dicom(data: bytes, digest: str) -> Scan:
     except (RadLensError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as exc:  # pylibjpeg-rle raises PanicException, a BaseException; broken headers nearly any type
-        raise DamagedScan(f"The DICOM pixels cannot be decoded ({_syntax_name(dataset)}); export the scan again.") from exc
+        raise DamagedScan(
+            f"The DICOM pixels cannot be decoded ({_syntax_name(dataset)}); export the scan again."
+        ) from exc
 
 
 def _parse(data: bytes) -> Dataset:
@@ -167,7 +171,7 @@ def _functional_group(dataset: Dataset, macro: str) -> Dataset:
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         items = dataset.get(groups)
         if items and items[0].get(macro):
-            return items[0][macro].value[0]  # type: ignore[no-any-return]
+            return items[0][macro].value[0]
     return dataset
 
 
@@ -197,20 +201,22 @@ def _table(item: Dataset) -> LookupTable:
     numbers = np.frombuffer(values, "<u2") if isinstance(values, bytes) else np.atleast_1d(np.array(values))
     wanted = entries or 65536
     if len(numbers) < wanted:
-        raise DamagedScan(f"A lookup table of the file holds {len(numbers)} of its {wanted} entries; export the scan again.")
+        raise DamagedScan(
+            f"A lookup table of the file holds {len(numbers)} of its {wanted} entries; export the scan again."
+        )
     signed_first = first - 65536 if first > 32767 and item["LUTDescriptor"].VR == "SS" else first
     return LookupTable(signed_first, numbers[:wanted].astype(np.float32))
 
 
 def _windows(dataset: Dataset) -> tuple[tuple[Window, ...], tuple[str, ...]]:
     source = _functional_group(dataset, "FrameVOILUTSequence")
-    function = _text(source.get("VOILUTFunction")) or "LINEAR"
+    function = _VOI_FUNCTIONS.get(_text(source.get("VOILUTFunction")) or "LINEAR")
     explanations = _values(source, "WindowCenterWidthExplanation")
     windows, unusable = [], 0
     for index, (c, w) in enumerate(zip(_values(source, "WindowCenter"), _values(source, "WindowWidth"), strict=False)):
         with contextlib.suppress(TypeError, ValueError):
             centre, width = float(c), float(w)
-            if function in ("LINEAR", "LINEAR_EXACT", "SIGMOID") and is_usable_window(centre, width, function):
+            if function is not None and is_usable_window(centre, width, function):
                 words = str(explanations[index])[:_FACT_LENGTH] if index < len(explanations) else ""
                 windows.append(Window(centre, width, function, words))
                 continue

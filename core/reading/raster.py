@@ -33,11 +33,17 @@ def read_raster(data: bytes, kind: Format, digest: str) -> Scan:
     except Image.DecompressionBombError as exc:
         raise ScanTooLarge(f"The {kind} picture has more pixels than RadLens opens; export it smaller.") from exc
     except UnidentifiedImageError as exc:
-        raise DamagedScan(f"The file begins like a {kind} picture but its header cannot be read; export it again.") from exc
-    except Exception as exc:  # a damaged file makes Pillow raise almost any type: OSError, SyntaxError, struct.error ...
+        raise DamagedScan(
+            f"The file begins like a {kind} picture but its header cannot be read; export it again."
+        ) from exc
+    except (
+        Exception
+    ) as exc:  # a damaged file makes Pillow raise almost any type: OSError, SyntaxError, struct.error ...
         raise DamagedScan(f"The {kind} picture is damaged or cut short; export or copy it again.") from exc
     same_size = [page for page in pages if page.shape == pages[0].shape]
-    notes = () if len(same_size) == len(pages) else (f"{len(pages) - len(same_size)} pages of another size were left out.",)
+    notes = (
+        () if len(same_size) == len(pages) else (f"{len(pages) - len(same_size)} pages of another size were left out.",)
+    )
     return _scan(np.stack(same_size), kind, digest, notes)
 
 

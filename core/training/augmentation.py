@@ -11,10 +11,12 @@ from torch.nn import functional
 
 from core.metrics import Box
 
-MAX_ROTATION = math.radians(6)
-MAX_SHIFT = 0.06
-SCALES = (0.88, 1.12)
-MAX_BAR = 0.09
+MAX_ROTATION = math.radians(5)
+MAX_SHIFT = 0.04
+SCALES = (0.92, 1.08)
+MAX_BAR = 0.06
+GAMMAS, CONTRASTS, BRIGHTNESSES, NOISES = (0.8, 1.25), (0.85, 1.15), (-0.05, 0.05), (0.0, 0.015)
+SOFTENED, BARRED = 0.15, 0.2
 
 
 class Augmentation:
@@ -46,7 +48,9 @@ class Augmentation:
         scale_x, scale_y = self._uniform(count, *SCALES), self._uniform(count, *SCALES)
         cos, sin = torch.cos(angle), torch.sin(angle)
         shift = torch.stack([self._uniform(count, -2 * MAX_SHIFT, 2 * MAX_SHIFT) for _ in range(2)], 1)
-        linear = torch.stack([torch.stack([cos * scale_x, -sin * scale_y], 1), torch.stack([sin * scale_x, cos * scale_y], 1)], 1)
+        linear = torch.stack(
+            [torch.stack([cos * scale_x, -sin * scale_y], 1), torch.stack([sin * scale_x, cos * scale_y], 1)], 1
+        )
         return torch.cat([linear, shift[:, :, None]], 2)
 
     def _exposure(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -54,28 +58,28 @@ class Augmentation:
         count = len(pictures)
         gamma, contrast, brightness, noise = (
             self._uniform(count, low, high)[:, None, None, None]
-            for low, high in ((0.7, 1.4), (0.8, 1.25), (-0.1, 0.1), (0.0, 0.03))
+            for low, high in (GAMMAS, CONTRASTS, BRIGHTNESSES, NOISES)
         )
         changed = (pictures.clamp(0, 1) ** gamma - 0.5) * contrast + 0.5 + brightness
         grain = torch.randn(pictures.shape, generator=self._random)
         return (changed + grain * noise).clamp(0, 1)
 
     def _blur(self, pictures: torch.Tensor) -> torch.Tensor:
-        """A third of the pictures lose resolution, as after a smaller export."""
-        chosen = torch.rand(len(pictures), generator=self._random) < 0.33
+        """Some pictures lose resolution, as after a smaller export."""
+        chosen = torch.rand(len(pictures), generator=self._random) < SOFTENED
         if not bool(chosen.any()):
             return pictures
         size = pictures.shape[-1]
-        smaller = int(self._uniform(1, 0.45, 0.9).item() * size)
+        smaller = int(self._uniform(1, 0.6, 0.9).item() * size)
         coarse = functional.interpolate(pictures[chosen], smaller, mode="bilinear", antialias=True)
         blurred = pictures.clone()
         blurred[chosen] = functional.interpolate(coarse, size, mode="bilinear")
         return blurred
 
     def _bars(self, pictures: torch.Tensor) -> torch.Tensor:
-        """A third of the pictures get the black bars that a letterbox gives to a film that is not square."""
+        """Some pictures get the black bars that a letterbox gives to a film that is not square."""
         size = pictures.shape[-1]
-        for index in torch.nonzero(torch.rand(len(pictures), generator=self._random) < 0.33).flatten().tolist():
+        for index in torch.nonzero(torch.rand(len(pictures), generator=self._random) < BARRED).flatten().tolist():
             bar = int(self._uniform(1, 0.01, MAX_BAR).item() * size)
             axis = 1 + int(torch.randint(2, (1,), generator=self._random).item())
             pictures[index].narrow(axis, 0, bar).zero_()

@@ -98,4 +98,6 @@ def data_folder(given: Path | None, folder: str = "") -> Path:
     for candidate in (root, root / folder):
         if (candidate / "index.csv").is_file():
             return candidate
-    raise ConfigurationError("The data folder holds no index.csv; expected one row an image with file, label and split.")
+    raise ConfigurationError(
+        "The data folder holds no index.csv; expected one row an image with file, label and split."
+    )

@@ -64,7 +64,9 @@ def check_groups(rows: Sequence[Row], splits: Sequence[str]) -> None:
     for row in rows:
         group = group_of(row)
         if row["split"] in splits and seen.setdefault(group, row["split"]) != row["split"]:
-            raise ConfigurationError(f"The split leaks: group {group} is in {seen[group]} and in {row['split']}; split by patient.")
+            raise ConfigurationError(
+                f"The split leaks: group {group} is in {seen[group]} and in {row['split']}; split by patient."
+            )
 
 
 def group_of(row: Row) -> str:
@@ -114,7 +116,9 @@ def load_split(
         if progress:
             progress(position + 1, len(wanted))
     if not kept:
-        raise ConfigurationError(f"The split {split!r} holds no readable picture; index.csv has: {sorted({r['split'] for r in rows})}.")
+        raise ConfigurationError(
+            f"The split {split!r} holds no readable picture; index.csv has: {sorted({r['split'] for r in rows})}."
+        )
     truths = np.array([truths_of(row, labels, classes) for row in kept], np.float32)
     return Examples(torch.cat(pictures), truths, tuple(boxes), tuple(group_of(r) for r in kept), tuple(unreadable))
 

@@ -50,7 +50,9 @@ class Measurements:
     unreadable: int = 0
 
 
-def measure(model: Model, folder: Path, split: str, *, data: str = "", progress: Progress | None = None) -> Measurements:
+def measure(
+    model: Model, folder: Path, split: str, *, data: str = "", progress: Progress | None = None
+) -> Measurements:
     """Every readable picture of a folder's split, analysed.
 
     Raises ConfigurationError when the split holds no readable picture.

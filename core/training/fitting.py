@@ -69,12 +69,16 @@ def fit(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
     steps = -(-len(train) // settings.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps * settings.epochs, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=steps * settings.epochs, pct_start=0.15
+    )
     weights = _positive_weights(train, settings)
     batches = _Batches(configuration, train)
     for epoch in range(settings.epochs):
         started = time.perf_counter()
-        losses = [_step(network, batch, optimiser, schedule, average, settings, weights) for batch in batches.of_epoch(epoch)]
+        losses = [
+            _step(network, batch, optimiser, schedule, average, settings, weights) for batch in batches.of_epoch(epoch)
+        ]
         record = _record(epoch, losses, average.module, validation, configuration, weights, started)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(record)) + "\n")

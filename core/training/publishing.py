@@ -92,7 +92,9 @@ def _examples(
     validation = load_split(data, section.validation_split, labels, spec)
     simulated = simulated_examples(section.simulated_films, section.simulated_seed, labels, spec)
     left_out = len(real.unreadable) + len(validation.unreadable)
-    on_text(f"{len(real)} + {len(simulated)} simulated to train, {len(validation)} held out, {left_out} unreadable left out")
+    on_text(
+        f"{len(real)} + {len(simulated)} simulated to train, {len(validation)} held out, {left_out} unreadable left out"
+    )
     return joined(real, simulated), validation
 
 
@@ -143,7 +145,8 @@ def _training_text(facts: TrainingFacts | None) -> str:
     return (
         f"{facts.data}: {facts.images} films of {facts.patients} patients, and {facts.simulated_images} simulated films with "
         f"lesions placed by our own generator. {facts.epochs} epochs in {facts.minutes:g} minutes on {facts.device} "
-        f"({software}). Made by `{facts.configuration}`; the log is `training.jsonl`. No weights were chosen on the held-out split."
+        f"({software}). Made by `{facts.configuration}`; "
+        "the log is `training.jsonl`. No weights were chosen on the held-out split."
     )
 
 
@@ -161,7 +164,9 @@ def _figures_row(code: str, figure: LabelFigures) -> str:
     pointing = "" if figure.pointing_game is None else f"{figure.pointing_game:.2f}"
     energy = "" if figure.energy_in_box is None else f"{figure.energy_in_box:.2f}"
     area = "too few" if figure.auroc is None else _interval(figure.auroc)
-    return f"| {code} | {figure.positives} / {figure.negatives} | {area} | {figure.boxes or ''} | {pointing} | {energy} |"
+    return (
+        f"| {code} | {figure.positives} / {figure.negatives} | {area} | {figure.boxes or ''} | {pointing} | {energy} |"
+    )
 
 
 def _thresholds_text(card: ModelCard) -> str:

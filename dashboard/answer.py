@@ -1,0 +1,64 @@
+"""What there is to say of the open case: a model's answer, or the sentence that says why there is none."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.errors import NoFittingModel, RadLensError
+from core.models.card import ModelCard
+from core.models.scope import choose_model, mismatch
+from dashboard import cache, state
+
+if TYPE_CHECKING:
+    from core.analysis import Analysis
+    from core.models.loading import Model
+    from core.scan import Scan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A model's analysis of one frame; ``warning`` says why the model was not made for the scan, if it was not."""
+
+    model: "Model" = field(repr=False)
+    analysis: "Analysis" = field(repr=False)
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """No model was made for this scan; ``choices`` can be tried by hand."""
+
+    reason: str
+    choices: tuple[ModelCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The model is missing or rejected, or its answer is not a number."""
+
+    reason: str
+
+
+def card_for(scan: "Scan") -> tuple[ModelCard, str | None]:
+    """The card that reads this scan, and why it does not fit when the reader chose it all the same.
+
+    Raises NoFittingModel.
+    """
+    cards = cache.catalogue().cards
+    chosen = state.model_by_hand(scan.digest)
+    if chosen in cards:
+        return cards[chosen], mismatch(cards[chosen], scan)
+    return choose_model(cards.values(), scan), None
+
+
+def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
+    """The answer for a frame, from the cache where it is known."""
+    try:
+        card, warning = card_for(scan)
+    except NoFittingModel as exc:
+        return Withheld(str(exc), tuple(cache.catalogue().cards.values()))
+    try:
+        model = cache.model(card.id)
+        analysis = cache.analysis(scan.digest, frame, card.weights_sha256, scan, model)
+    except RadLensError as exc:
+        return Failed(str(exc))
+    return Answer(model, analysis, warning)

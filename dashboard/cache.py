@@ -1,0 +1,70 @@
+"""The only file with st.cache_*, and with what is loaded in the background. Keys are digests, never pixels."""
+
+import threading
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from core.analysis import Analysis
+    from core.models.catalogue import Catalogue
+    from core.models.loading import Model
+    from core.scan import Scan
+
+
+class StartUp:
+    """Imports that take seconds, done in a thread so that the first page does not wait for them.
+
+    ``reading`` is set when files can be opened, ``network`` when networks can run, ``problem`` when an import failed.
+    """
+
+    def __init__(self) -> None:
+        self.reading = threading.Event()
+        self.network = threading.Event()
+        self.problem = threading.Event()
+        threading.Thread(target=self._run, name="radlens-start-up", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            import core.samples
+
+            self.reading.set()
+            import core.analysis
+            import core.inside.filters  # noqa: F401
+
+            self.network.set()
+        except Exception:
+            self.problem.set()
+            raise
+
+
+@st.cache_resource
+def start_up() -> StartUp:
+    """The one start-up of this server."""
+    return StartUp()
+
+
+@st.cache_resource
+def catalogue() -> "Catalogue":
+    """The models there are, read once a server."""
+    from core.models.catalogue import read_catalogue
+
+    return read_catalogue()
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def model(model_id: str) -> "Model":
+    """A loaded and tested model, shared by all sessions: nothing is ever stored on it."""
+    from core.models.loading import load_model
+
+    return load_model(model_id)
+
+
+@st.cache_resource(scope="session", max_entries=4, show_spinner=False)
+def analysis(digest: str, frame: int, weights_sha256: str, _scan: "Scan", _model: "Model") -> "Analysis":
+    """One forward pass with the outputs of every convolution, kept for this session only."""
+    from core.analysis import analyse
+    from core.inside.feature_maps import convolution_layers
+
+    layers = [layer.name for layer in convolution_layers(_model.network)]
+    return analyse(_model, _scan, frame, layers=layers)

@@ -1,0 +1,54 @@
+"""Model card: what the models are, were trained on, score, and must not be used for."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dashboard import cache
+from dashboard.texts import t
+from dashboard.widgets import error_box
+
+if TYPE_CHECKING:
+    from core.models.card import Evaluation, LabelFigures, ModelCard
+
+
+def render() -> None:
+    """The page."""
+    catalogue = cache.catalogue()
+    for folder, reason in catalogue.problems.items():
+        error_box(t("missing.title"), t("model.problem", folder=folder, reason=reason))
+    if not catalogue.cards:
+        st.info(t("model.none"))
+        return
+    names = {card.title: card for card in catalogue.cards.values()}
+    chosen = st.selectbox(t("banner.model"), list(names)) if len(names) > 1 else next(iter(names))
+    _card(names[chosen])
+
+
+def _card(card: "ModelCard") -> None:
+    st.title(f"{card.title} {card.version}")
+    st.markdown(f"**{t('model.intended')}.** {card.intended_use}")
+    st.subheader(t("model.limits"))
+    st.markdown("\n".join(f"- {limit}" for limit in card.limits))
+    for evaluation in card.evaluations:
+        st.subheader(t("model.figures", data=evaluation.data, split=evaluation.split, images=evaluation.images))
+        st.table(_figures(evaluation))
+    with st.expander(t("model.card")):
+        st.json(card.model_dump(mode="json"), expanded=1)
+
+
+def _figures(evaluation: "Evaluation") -> list[dict[str, str]]:
+    return [_row(code, figures) for code, figures in evaluation.labels.items()]
+
+
+def _row(code: str, figures: "LabelFigures") -> dict[str, str]:
+    area = figures.auroc
+    pointing = figures.pointing_game
+    return {
+        t("model.column_label"): code,
+        t("model.column_cases"): f"{figures.positives} / {figures.negatives}",
+        t("model.column_auroc"): f"{area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
+        if area
+        else t("model.too_few"),
+        t("model.column_pointing"): "" if pointing is None else f"{pointing:.2f} of {figures.boxes} boxes",
+    }

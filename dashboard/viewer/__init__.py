@@ -1,0 +1,1 @@
+"""The picture of a scan, with or without its heatmap."""

@@ -1,0 +1,31 @@
+"""RadLens' entry: page configuration and navigation. Start with ``make run``."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import cache, state
+from dashboard.pages import model_card, network, review
+from dashboard.texts import t
+from dashboard.widgets import open_panel
+
+
+def main() -> None:
+    """Draw the frame around the page that the address asks for."""
+    icon = str(Path(__file__).parent / "assets" / "icon.png")
+    st.set_page_config(page_title=t("app.title"), page_icon=icon, layout="wide")
+    cache.start_up()
+    state.keep_choices()
+    page = st.navigation(
+        [
+            st.Page(review.render, title=t("page.review"), url_path="review", default=True),
+            st.Page(network.render, title=t("page.network"), url_path="network"),
+            st.Page(model_card.render, title=t("page.model"), url_path="model-card"),
+        ],
+        position="top",
+    )
+    open_panel()
+    page.run()
+
+
+main()
