@@ -12,9 +12,10 @@ from dashboard.widgets import open_panel
 
 def main() -> None:
     """Draw the frame around the page that the address asks for."""
-    icon = str(Path(__file__).parent / "assets" / "icon.png")
+    started = cache.start_up()
+    # Streamlit imports numpy and Pillow to read the icon: the very first run does without.
+    icon = str(Path(__file__).parent / "assets" / "icon.png") if started.reading.is_set() else None
     st.set_page_config(page_title=t("app.title"), page_icon=icon, layout="wide")
-    cache.start_up()
     state.keep_choices()
     page = st.navigation(
         [
@@ -24,8 +25,11 @@ def main() -> None:
         ],
         position="top",
     )
-    open_panel()
-    page.run()
+    try:
+        open_panel()
+        page.run()
+    finally:
+        started.begin()
 
 
 main()

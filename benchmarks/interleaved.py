@@ -124,10 +124,15 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned so that it can be read as it is; figures to the right."""
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table, aligned so that it can be read as it is: ``words`` columns to the left, then figures."""
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    cells = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in (heads, *rows)]
-    aligned = [f"| {' | '.join(row)} |" for row in cells]
-    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
-    return "\n".join([aligned[0], rule, *aligned[1:]])
+    rules = ["-" * (width + 2) for width in widths[:words]] + ["-" * (width + 1) + ":" for width in widths[words:]]
+    lines = [_aligned(row, widths, words) for row in (heads, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], words: int) -> str:
+    left = map(str.ljust, row[:words], widths[:words])
+    right = map(str.rjust, row[words:], widths[words:])
+    return f"| {' | '.join([*left, *right])} |"

@@ -14,7 +14,6 @@ Exit status 1 when RadLens' first script run takes more than 1.3 times as long a
 """
 
 import argparse
-import shutil
 import socket
 import statistics
 import subprocess
@@ -27,20 +26,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
-from playwright.sync_api import Error as BrowserError
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from benchmarks.interleaved import compare, machine, order, quartiles, table
+from core.models.catalogue import read_catalogue
+from tests.chromium import ARGUMENTS, find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = 1.3
 PATIENCE = 120.0
 _POLL = 0.005
-PICTURE = """[...document.querySelectorAll('[data-testid="stImage"] img')].some(i => i.complete && i.naturalWidth > 200)"""
+PICTURE = "[...document.querySelectorAll('[data-testid=stImage] img')].some(i => i.complete && i.naturalWidth > 200)"
 TABLE = "document.querySelector('table tr[data-label]') !== null"
 
 
@@ -55,6 +56,7 @@ class Step:
 
 _CASE = """
 from core.models.catalogue import read_catalogue
+from tests.chromium import ARGUMENTS, find_chromium
 from core.samples import list_samples
 from core.reading import read_scan
 import core.analysis, core.inside.feature_maps, core.models.loading, core.models.scope
@@ -98,7 +100,7 @@ def seconds_to_first_script(script: Path) -> float:
     """From the start of the process until the server says that the first run of the script is finished."""
     begin = time.perf_counter()
     with serving(script) as port, _connected(port, begin) as connection:
-        connection.send(BackMsg(rerun_script={}).SerializeToString())
+        connection.send(BackMsg(rerun_script=ClientState()).SerializeToString())
         while True:
             data = connection.recv(timeout=PATIENCE)
             message = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
@@ -114,13 +116,8 @@ def seconds_in_browser(browser: Browser) -> tuple[float, float]:
     page = browser.new_page()
     begin = time.perf_counter()
     with serving(ROOT / "streamlit_app.py") as port:
-        while True:
-            try:
-                page.goto(f"http://127.0.0.1:{port}", wait_until="commit")
-                break
-            except BrowserError:
-                _check_patience(begin)
-                time.sleep(_POLL)
+        _wait_for_port(port, begin)
+        page.goto(f"http://127.0.0.1:{port}", wait_until="commit")
         page.wait_for_function(PICTURE, polling=20, timeout=1000 * PATIENCE)
         picture = time.perf_counter() - begin
         page.wait_for_function(TABLE, polling=20, timeout=1000 * PATIENCE)
@@ -156,10 +153,20 @@ def first_script_table(rounds: int) -> float:
     return timings[1].ratio
 
 
-def browser_table(rounds: int, chromium: str | None) -> None:
+def further_tables(rounds: int) -> None:
+    """Print the second and third table, or why there are none."""
+    chromium = find_chromium()
+    if chromium is None or not read_catalogue().cards:
+        print("\nThe other tables need a Chromium and an installed model; one of them is missing.")
+        return
+    browser_table(max(1, rounds), chromium)
+    step_table(3)
+
+
+def browser_table(rounds: int, chromium: str) -> None:
     """Print the second table."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         times = [seconds_in_browser(browser) for _ in range(rounds)]
         browser.close()
     rows = []
@@ -183,15 +190,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--no-browser", action="store_true", help="leave the tables of the browser and the steps out")
-    parser.add_argument("--chromium", default=shutil.which("chromium"), help="default: found on the path, or Playwright's")
     options = parser.parse_args()
     print(f"{machine()}; wall time, {options.rounds} interleaved rounds of fresh processes", flush=True)
     ratio = first_script_table(options.rounds)
     if not options.no_browser:
-        browser_table(max(1, options.rounds // 2), options.chromium)
-        step_table(3)
-    print(f"\nTarget, first script run <= {TARGET} x hello page: {'met' if ratio <= TARGET else 'missed'} ({ratio:.2f})")
-    return 0 if ratio <= TARGET else 1
+        further_tables(options.rounds // 2)
+    is_met = ratio <= TARGET
+    print(f"\nTarget, first script run <= {TARGET} x hello page: {'met' if is_met else 'missed'} ({ratio:.2f})")
+    return 0 if is_met else 1
 
 
 def _connected(port: int, begin: float) -> ClientConnection:
@@ -203,6 +209,15 @@ def _connected(port: int, begin: float) -> ClientConnection:
         except (OSError, InvalidStatus, InvalidMessage):
             _check_patience(begin)
             time.sleep(_POLL)
+
+
+def _wait_for_port(port: int, begin: float) -> None:
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        _check_patience(begin)
+        time.sleep(_POLL)
 
 
 def _check_patience(begin: float) -> None:

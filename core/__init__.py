@@ -9,3 +9,9 @@ hash and self-test hold, ``explaining`` computes signed evidence, ``inside`` sho
 the only place with colour, ``metrics`` and ``training`` make the figures on the model cards. ``python -m core`` is the
 command line.
 """
+
+import os
+
+# Before torch is first imported: its idle threads shall sleep, not spin. Spinning costs a shared or busy machine forty times the
+# time of a small network.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def find_sample(identifier: str) -> Sample | None:
     return next((sample for sample in list_samples() if sample.id == identifier), None)
 
 
+@lru_cache(maxsize=4)
 def _film(seed: int, finding: str | None, side: str | None) -> bytes:
     return film_to_dicom(simulate_film(seed, finding, rows=768, columns=768, side=side))
 

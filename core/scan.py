@@ -33,10 +33,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LookupTable:
-    """A LUT of a DICOM LUT sequence (PS3.3 C.11.1.1): ``values[stored - first]``, clamped at both ends."""
+    """A LUT of a DICOM LUT sequence (PS3.3 C.11.1.1): ``values[stored - first]`` of ``bits``, clamped at both ends."""
 
     first: int
     values: npt.NDArray[np.float32]
+    bits: int = 16
 
     def __call__(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Look every input up; inputs outside the table take its first or last value."""

@@ -82,7 +82,8 @@ def display_grey(scan: Scan, frame: int = 0, window: Window | None = None) -> Fl
         return display_rgb(scan, frame) @ _LUMA
     values = modality_values(scan, frame)
     if window is None and scan.voi_lut is not None:
-        grey = _normalised(scan.voi_lut(values), scan.voi_lut.values)
+        # The table's output runs from 0 to 2^bits - 1 (PS3.3 C.11.2.1.1).
+        grey = np.clip(scan.voi_lut(values) / np.float32(2**scan.voi_lut.bits - 1), 0, 1)
     else:
         grey = apply_window(values, window or default_window(scan))
     if scan.photometric == "MONOCHROME1":
@@ -109,8 +110,3 @@ def _is_padding(scan: Scan, stored: npt.NDArray[np.generic]) -> npt.NDArray[np.b
     low, high = scan.padding
     numbers = stored.astype(np.float64)
     return (numbers >= low) & (numbers <= high)
-
-
-def _normalised(outputs: FloatImage, table: FloatImage) -> FloatImage:
-    low, high = float(table.min()), float(table.max())
-    return ((outputs - low) / np.float32(max(high - low, 1e-6))).astype(np.float32)

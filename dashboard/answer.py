@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.errors import NoFittingModel, RadLensError
-from core.models.card import ModelCard
-from core.models.scope import choose_model, mismatch
 from dashboard import cache, state
 
 if TYPE_CHECKING:
     from core.analysis import Analysis
+    from core.models.card import ModelCard
     from core.models.loading import Model
     from core.scan import Scan
 
@@ -28,7 +27,7 @@ class Withheld:
     """No model was made for this scan; ``choices`` can be tried by hand."""
 
     reason: str
-    choices: tuple[ModelCard, ...]
+    choices: "tuple[ModelCard, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,13 @@ class Failed:
     reason: str
 
 
-def card_for(scan: "Scan") -> tuple[ModelCard, str | None]:
+def card_for(scan: "Scan") -> "tuple[ModelCard, str | None]":
     """The card that reads this scan, and why it does not fit when the reader chose it all the same.
 
     Raises NoFittingModel.
     """
+    from core.models.scope import choose_model, mismatch
+
     cards = cache.catalogue().cards
     chosen = state.model_by_hand(scan.digest)
     if chosen in cards:

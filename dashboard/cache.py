@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class StartUp:
-    """Imports that take seconds, done in a thread so that the first page does not wait for them.
+    """What takes seconds, done in a thread that ``begin`` starts once the first page stands, so that it waits for nothing.
 
     ``reading`` is set when files can be opened, ``network`` when networks can run, ``problem`` when an import failed.
     """
@@ -22,15 +22,22 @@ class StartUp:
         self.reading = threading.Event()
         self.network = threading.Event()
         self.problem = threading.Event()
-        threading.Thread(target=self._run, name="radlens-start-up", daemon=True).start()
+        self._begun = threading.Lock()
+
+    def begin(self) -> None:
+        """Start, if nobody has yet."""
+        if self._begun.acquire(blocking=False):
+            threading.Thread(target=self._run, name="radlens-start-up", daemon=True).start()
 
     def _run(self) -> None:
         try:
             import core.samples
 
+            # The first sample is drawn before torch's import competes for the processor.
+            core.samples.list_samples()[0].load()
             self.reading.set()
             import core.analysis
-            import core.inside.filters  # noqa: F401
+            import core.inside.filters
 
             self.network.set()
         except Exception:

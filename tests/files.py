@@ -86,6 +86,16 @@ def flip_bit(data: bytes, position: int, bit: int) -> bytes:
     return bytes(changed)
 
 
+def patched(data: bytes, old: bytes, new: bytes) -> bytes:
+    """The same bytes with the one place that holds ``old`` holding ``new``, padded with blanks to the same length.
+
+    For header values that pydicom refuses to write: give the element a number that occurs nowhere else, then patch it.
+    """
+    if data.count(old) != 1 or len(new) > len(old):
+        raise ValueError(f"{old!r} occurs {data.count(old)} times, or {new!r} is longer")
+    return data.replace(old, new.ljust(len(old)))
+
+
 def png_bytes(array: Array, **options: Any) -> bytes:
     """PNG of grey (uint8, uint16, bool), RGB or RGBA (uint8)."""
     return image_bytes(Image.fromarray(array), "PNG", **options)
@@ -114,18 +124,24 @@ def tiff_bytes(*pages: Array, **options: Any) -> bytes:
     return image_bytes(first, "TIFF", **options)
 
 
-def big_endian_tiff_bytes(array: Array) -> bytes:
-    """TIFF in Motorola byte order, of one strip of grey uint16."""
+def plain_tiff_bytes(array: Array, order: str = "<", photometric: int = 1) -> bytes:
+    """TIFF written by hand: one strip of grey uint16, ``order`` "<" (Intel) or ">" (Motorola).
+
+    ``photometric`` is TIFF's PhotometricInterpretation: 0 WhiteIsZero, 1 BlackIsZero.
+    """
     rows, columns = array.shape
-    data = array.astype(">u2").tobytes()
+    data = array.astype(f"{order}u2").tobytes()
+    short, long = 3, 4
     entries = [
-        (256, 4, columns), (257, 4, rows), (258, 3, 16), (259, 3, 1), (262, 3, 1),
-        (273, 4, 8), (277, 3, 1), (278, 4, rows), (279, 4, len(data)),
+        (256, long, columns), (257, long, rows), (258, short, 16), (259, short, 1), (262, short, photometric),
+        (273, long, 8), (277, short, 1), (278, long, rows), (279, long, len(data)),
     ]  # fmt: skip
-    directory = struct.pack(">H", len(entries))
+    directory = struct.pack(f"{order}H", len(entries))
     for tag, kind, value in entries:
-        directory += struct.pack(">HHI", tag, kind, 1) + (struct.pack(">HH", value, 0) if kind == 3 else struct.pack(">I", value))
-    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory + bytes(4)
+        layout = "HHIHxx" if kind == short else "HHII"
+        directory += struct.pack(order + layout, tag, kind, 1, value)
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    return magic + struct.pack(f"{order}I", 8 + len(data)) + data + directory + bytes(4)
 
 
 def image_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -9,7 +9,7 @@ import copy
 import inspect
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -20,7 +20,11 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from core.errors import ModelRejected, UnknownLayer
 
-_OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
+_OUT_OF_PLACE: dict[object, Callable[..., object]] = {
+    operator.iadd: operator.add,
+    operator.imul: operator.mul,
+    operator.isub: operator.sub,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,28 +110,66 @@ def _set_submodule(module: nn.Module, target: str, value: nn.Module) -> None:
 
 
 def _make_out_of_place(module: fx.GraphModule) -> None:
-    for part in module.modules():
-        if getattr(part, "inplace", None) is True:
-            part.inplace = False  # type: ignore[assignment]
-    for node in module.graph.nodes:
-        if node.op == "call_function":
-            node.target = _OUT_OF_PLACE.get(node.target, node.target)
-            _switch_off_inplace(node)
-        elif node.op == "call_method" and node.target.endswith("_") and not node.target.startswith("_"):
-            node.target = node.target.rstrip("_")
+    """Turn every in-place step into an ordinary one whose result stands for its operand from there on."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_module":
+            changed = _module_out_of_place(module, node)
+        elif node.op == "call_method":
+            changed = _method_out_of_place(node)
+        else:
+            changed = node.op == "call_function" and _function_out_of_place(node)
+        if changed and isinstance(node.args[0], fx.Node):
+            _stand_in(node, node.args[0])
     module.recompile()
 
 
-def _switch_off_inplace(node: fx.Node) -> None:
+def _stand_in(result: fx.Node, operand: fx.Node) -> None:
+    """Whoever read the operand after it was overwritten reads the result."""
+    later = result.next
+    while later.op != "root":
+        later.replace_input_with(operand, result)
+        later = later.next
+
+
+def _module_out_of_place(module: fx.GraphModule, node: fx.Node) -> bool:
+    part = module.get_submodule(str(node.target))
+    if getattr(part, "inplace", None) is not True:
+        # Also where an earlier call of the same module has switched it off already.
+        return getattr(part, "was_inplace", False) is True
+    part.inplace = False  # type: ignore[assignment]
+    part.was_inplace = True  # type: ignore[assignment]
+    return True
+
+
+def _method_out_of_place(node: fx.Node) -> bool:
+    name = str(node.target)
+    if not name.endswith("_") or name.startswith("_"):
+        return False
+    node.target = name.rstrip("_")
+    return True
+
+
+def _function_out_of_place(node: fx.Node) -> bool:
+    if node.target in _OUT_OF_PLACE:
+        node.target = _OUT_OF_PLACE[node.target]
+        return True
     name = getattr(node.target, "__name__", "")
     if name.endswith("_") and not name.startswith("_") and hasattr(torch, name.rstrip("_")):
         node.target = getattr(torch, name.rstrip("_"))
-        return
+        return True
+    return _switch_off_inplace(node)
+
+
+def _switch_off_inplace(node: fx.Node) -> bool:
+    """Set a function's ``inplace`` argument to False; whether it was True."""
     try:
         parameters = list(inspect.signature(node.target).parameters)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # built-in functions have no signature and no inplace argument
-        return
-    if "inplace" in parameters:
-        place = parameters.index("inplace")
-        node.args = node.args[:place]
-        node.kwargs = {**node.kwargs, "inplace": False}
+        return False
+    if "inplace" not in parameters:
+        return False
+    place = parameters.index("inplace")
+    given = node.args[place] if len(node.args) > place else node.kwargs.get("inplace", False)
+    node.args = node.args[:place]
+    node.kwargs = {**node.kwargs, "inplace": False}
+    return given is True

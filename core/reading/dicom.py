@@ -1,7 +1,11 @@
 """DICOM through pydicom and the pylibjpeg decoders: stored values, LUTs, geometry and allow-listed tags."""
 
 import contextlib
+import logging
 import math
+import re
+import warnings
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -11,13 +15,15 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from core.errors import DamagedScan, NotAnImage, RadLensError, ScanError
-from core.reading.limits import check_size
+from core.errors import DamagedScan, NotAnImage, RadLensError, ScanError, ScanTooLarge
+from core.reading.limits import check_size, max_inflated_bytes
 from core.scan import Geometry, LookupTable, ModalityLut, Photometric, Scan, VoiFunction, Window, is_usable_window
 
 Array = npt.NDArray[Any]
+# pydicom's warnings and log repeat the value they complain about, which may be a patient's name.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Only these reach Scan.facts. None of them names a person, a place or a date.
@@ -25,7 +31,11 @@ _FACTS = (
     "Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "Laterality", "PhotometricInterpretation",
     "PresentationIntentType", "LossyImageCompression",
 )  # fmt: skip
-_FACT_LENGTH = 64
+# All that VR CS allows (PS3.5 6.2): one flipped bit in a length must not pull a neighbour's text in.
+_CODE = re.compile(r"[A-Z0-9 _]{1,16}")
+_WORDS = re.compile(r"[A-Za-z0-9 _./-]{1,16}")
+# Preamble, "DICM" and the element (0002,0000), whose value is the length of the rest of the meta group.
+_AFTER_META_LENGTH = 128 + 4 + 12
 _KINDS_WITHOUT_PIXELS = (
     ("Encapsulated PDF", "a PDF document inside DICOM"),
     ("Encapsulated", "a document inside DICOM"),
@@ -35,7 +45,6 @@ _KINDS_WITHOUT_PIXELS = (
     ("Presentation State", "a presentation state"),
     ("Key Object", "a key object selection"),
     ("Waveform", "a waveform recording"),
-    ("ECG", "an ECG recording"),
     ("Media Storage Directory", "a DICOMDIR, the list of contents of a disc"),
 )
 _VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR": "LINEAR", "LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
@@ -48,6 +57,12 @@ def read_dicom(data: bytes, digest: str) -> Scan:
     Raises NotAnImage for objects without pixels (reports, structure sets, PDF), DamagedScan where the header or the
     pixels cannot be read, ScanTooLarge by arithmetic before decoding.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _read(data, digest)
+
+
+def _read(data: bytes, digest: str) -> Scan:
     dataset = _parse(data)
     try:
         _check_has_pixels(dataset)
@@ -62,7 +77,19 @@ def read_dicom(data: bytes, digest: str) -> Scan:
         ) from exc
 
 
+def _check_inflated(data: bytes) -> None:
+    """Count what a deflated data set inflates to before pydicom does (PS3.5 A.5): a bomb of 0.3 MB can hold 300."""
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:1024]:
+        return
+    start = _AFTER_META_LENGTH + int.from_bytes(data[_AFTER_META_LENGTH - 4 : _AFTER_META_LENGTH], "little")
+    limit = max_inflated_bytes()
+    with contextlib.suppress(zlib.error):  # pydicom says what is wrong with a damaged stream
+        if len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], limit + 1)) > limit:
+            raise ScanTooLarge(f"The file inflates to more than {limit >> 20} MiB; export it uncompressed and smaller.")
+
+
 def _parse(data: bytes) -> Dataset:
+    _check_inflated(data)
     try:
         dataset = dcmread(BytesIO(data), force=True)
         dataset.walk(lambda _dataset, _element: None, recursive=False)
@@ -115,7 +142,7 @@ def _decode(dataset: Dataset) -> Array:
     pixels = pixel_array(dataset)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
-    colour = pixels.ndim >= 3 and pixels.shape[-1] in (3, 4) and pixels.shape[-2] == dataset.Columns
+    colour = dataset.PhotometricInterpretation == "PALETTE COLOR" or int(dataset.SamplesPerPixel) > 1
     expected = 4 if colour else 3
     stored = pixels[None] if pixels.ndim == expected - 1 else pixels
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
@@ -179,33 +206,38 @@ def _modality_lut(dataset: Dataset) -> ModalityLut:
     source = _functional_group(dataset, "PixelValueTransformationSequence")
     tables = dataset.get("ModalityLUTSequence")
     if tables:
-        return ModalityLut(unit=_text(tables[0].get("ModalityLUTType")), table=_table(tables[0]))
+        return ModalityLut(unit=_words(tables[0].get("ModalityLUTType")), table=_table(tables[0], _byte_order(dataset)))
     slope, intercept = _number(source, "RescaleSlope", 1.0), _number(source, "RescaleIntercept", 0.0)
     if slope == 0 or abs(slope) > 1e9 or abs(intercept) > 1e12:
         raise ScanError(
             f"The file's rescale slope and intercept ({slope:g}, {intercept:g}) give no usable values; export it again."
         )
-    unit = _text(source.get("RescaleType")) or ("HU" if dataset.get("Modality") == "CT" else "")
+    unit = _words(source.get("RescaleType")) or ("HU" if dataset.get("Modality") == "CT" else "")
     return ModalityLut(slope, intercept, "" if unit == "US" else unit)
 
 
 def _voi_lut(dataset: Dataset) -> LookupTable | None:
     tables = dataset.get("VOILUTSequence")
-    return _table(tables[0]) if tables else None
+    return _table(tables[0], _byte_order(dataset)) if tables else None
 
 
-def _table(item: Dataset) -> LookupTable:
+def _byte_order(dataset: Dataset) -> str:
+    return ">" if dataset.original_encoding[1] is False else "<"
+
+
+def _table(item: Dataset, byte_order: str) -> LookupTable:
     """A LUT item (PS3.3 C.11.1.1.1): descriptor (entries, first value, bits), 0 entries meaning 65 536."""
-    entries, first, _bits = (int(v) for v in item.LUTDescriptor)
+    entries, first, bits = (int(v) for v in item.LUTDescriptor)
     values = item.LUTData
-    numbers = np.frombuffer(values, "<u2") if isinstance(values, bytes) else np.atleast_1d(np.array(values))
     wanted = entries or 65536
+    kind = "u1" if bits <= 8 and len(values) <= wanted + 1 else f"{byte_order}u2"
+    numbers = np.frombuffer(values, kind) if isinstance(values, bytes) else np.atleast_1d(np.array(values))
     if len(numbers) < wanted:
         raise DamagedScan(
             f"A lookup table of the file holds {len(numbers)} of its {wanted} entries; export the scan again."
         )
     signed_first = first - 65536 if first > 32767 and item["LUTDescriptor"].VR == "SS" else first
-    return LookupTable(signed_first, numbers[:wanted].astype(np.float32))
+    return LookupTable(signed_first, numbers[:wanted].astype(np.float32), bits)
 
 
 def _windows(dataset: Dataset) -> tuple[tuple[Window, ...], tuple[str, ...]]:
@@ -217,7 +249,7 @@ def _windows(dataset: Dataset) -> tuple[tuple[Window, ...], tuple[str, ...]]:
         with contextlib.suppress(TypeError, ValueError):
             centre, width = float(c), float(w)
             if function is not None and is_usable_window(centre, width, function):
-                words = str(explanations[index])[:_FACT_LENGTH] if index < len(explanations) else ""
+                words = _words(explanations[index]) if index < len(explanations) else ""
                 windows.append(Window(centre, width, function, words))
                 continue
         unusable += 1
@@ -268,7 +300,7 @@ def _facts(dataset: Dataset, stored: Array) -> dict[str, str]:
     facts = {"Format": "DICOM", "Object": _class_name(dataset), "Encoding": _syntax_name(dataset)}
     facts["Size"] = f"{stored.shape[2]} x {stored.shape[1]}" + (f", {len(stored)} frames" if len(stored) > 1 else "")
     facts["Bits"] = str(dataset.get("BitsStored", stored.dtype.itemsize * 8))
-    return facts | {name: text for name in _FACTS if (text := _text(dataset.get(name))[:_FACT_LENGTH])}
+    return facts | {name: text for name in _FACTS if (text := _code(dataset, name))}
 
 
 def _class_name(dataset: Dataset) -> str:
@@ -282,7 +314,14 @@ def _syntax_name(dataset: Dataset) -> str:
 
 
 def _code(dataset: Dataset, keyword: str) -> str | None:
-    return _text(dataset.get(keyword)).upper()[:_FACT_LENGTH] or None
+    text = _text(dataset.get(keyword)).upper()
+    return text if _CODE.fullmatch(text) else None
+
+
+def _words(value: object) -> str:
+    """Short plain words of a free text element, or nothing."""
+    text = _text(value)
+    return text if _WORDS.fullmatch(text) else ""
 
 
 def _text(value: object) -> str:

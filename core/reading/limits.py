@@ -14,12 +14,22 @@ def _limit(name: str, default: int) -> int:
     return int(text)
 
 
+def max_inflated_bytes() -> int:
+    """How much one compressed stream may inflate to: RADLENS_MAX_INFLATED_MIB."""
+    return _limit("RADLENS_MAX_INFLATED_MIB", 256) << 20
+
+
+def max_pixels() -> int:
+    """How many pixels one picture may have: RADLENS_MAX_MEGAPIXELS."""
+    return _limit("RADLENS_MAX_MEGAPIXELS", 200) * 1_000_000
+
+
 def check_size(rows: int, columns: int, samples: int, frames: int, bytes_per_sample: int) -> None:
     """Refuse by arithmetic, before anything is decoded.
 
     Raises ScanTooLarge above RADLENS_MAX_MEGAPIXELS a frame or RADLENS_MAX_DECODED_MIB in all.
     """
-    megapixels = _limit("RADLENS_MAX_MEGAPIXELS", 200)
+    megapixels = max_pixels() // 1_000_000
     mebibytes = _limit("RADLENS_MAX_DECODED_MIB", 1024)
     if rows * columns > megapixels * 1_000_000:
         raise ScanTooLarge(

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from core.errors import DamagedScan, ScanError, ScanTooLarge
+from core.errors import DamagedScan, RadLensError, ScanTooLarge
 from core.reading.formats import Format
-from core.reading.limits import check_size
+from core.reading.limits import check_size, max_pixels
 from core.scan import Photometric, Scan
 
 Array = npt.NDArray[Any]
 
+_PHOTOMETRIC_TAG = 262
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -25,10 +26,11 @@ def read_raster(data: bytes, kind: Format, digest: str) -> Scan:
     """
     try:
         with warnings.catch_warnings():
-            # Our own limit decides, below; Pillow would warn at half of it.
+            # Our own limit decides; Pillow warns above its own and refuses above twice that.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.MAX_IMAGE_PIXELS = max_pixels()
             pages = _pages(data, kind)
-    except ScanError:
+    except RadLensError:
         raise
     except Image.DecompressionBombError as exc:
         raise ScanTooLarge(f"The {kind} picture has more pixels than RadLens opens; export it smaller.") from exc
@@ -66,7 +68,10 @@ def _pixels(image: Image.Image) -> Array:
     upright = ImageOps.exif_transpose(image)
     mode = upright.mode
     if mode in _SIXTEEN_BITS:
-        return np.asarray(upright).astype(np.uint16)
+        pixels = np.asarray(upright).astype(np.uint16)
+        # Pillow turns WhiteIsZero round at 8 bits only (TIFF 6.0, PhotometricInterpretation 0).
+        white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == 0
+        return 65535 - pixels if white_is_zero else pixels
     if mode in ("L", "I", "F"):
         return np.array(upright)
     if mode == "1":

@@ -48,7 +48,10 @@ class DataSection(_Section):
 
 
 class FitSection(_Section):
-    """The optimiser's settings. ``imbalance`` "weighted" raises the loss of a rare label's positives."""
+    """The optimiser's settings. ``imbalance`` "weighted" raises the loss of a rare label's positives.
+
+    ``head_rate``: how much faster the last layer learns; after mean pooling a small lesion moves it only a little.
+    """
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -59,6 +62,7 @@ class FitSection(_Section):
     imbalance: Literal["weighted", "none"] = "weighted"
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     box_weight: Annotated[float, Field(ge=0)] = 0.0
+    head_rate: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 

@@ -1,8 +1,8 @@
 """The training loop: masked loss, imbalance weights, box supervision of the evidence map, averaged weights.
 
-Box supervision follows the energy loss of Rao et al. 2023 (arXiv 2303.11932): for a finding that is there and has a box,
-the share of its positive evidence that lies outside the box is added to the loss. The held-out split is only watched:
-no weights are chosen on it.
+Box supervision works on the cells of the evidence map, as patches are taught in Li et al. 2018 (arXiv 1711.06373): cells
+inside a box should speak for its finding, cells outside it, and all cells of a picture without the finding, against it;
+and the strongest cell should lie in the box. The held-out split is only watched: no weights are chosen on it.
 """
 
 import json
@@ -64,14 +64,12 @@ def fit(
     model, settings = configuration.model, configuration.fit
     torch.manual_seed(settings.seed)
     network = build_network(model.architecture, channels=model.input.channels, labels=len(model.labels))
+    network.to(memory_format=torch.channels_last)
     if settings.box_weight and not isinstance(network, CompactResNet):
         raise ConfigurationError("fit.box_weight needs the architecture compact-resnet; set it to 0.")
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
     steps = -(-len(train) // settings.batch_size)
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=steps * settings.epochs, pct_start=0.15
-    )
+    optimiser, schedule = _optimiser(network, settings, steps * settings.epochs)
     weights = _positive_weights(train, settings)
     batches = _Batches(configuration, train)
     for epoch in range(settings.epochs):
@@ -92,6 +90,19 @@ def logits_of(network: nn.Module, examples: Examples, spec: InputSpec) -> torch.
     with torch.inference_mode():
         parts = [network(_normalised(part, spec)) for part in examples.pictures.split(_EVALUATION_BATCH)]
     return torch.cat(parts).float()
+
+
+def _optimiser(
+    network: nn.Module, settings: FitSection, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW with a one-cycle schedule; the last layer learns ``head_rate`` times as fast as the rest."""
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    head = {id(parameter) for parameter in last.parameters()}
+    body = [parameter for parameter in network.parameters() if id(parameter) not in head]
+    rates = [settings.learning_rate, settings.learning_rate * settings.head_rate]
+    groups = [{"params": body, "lr": rates[0]}, {"params": list(last.parameters()), "lr": rates[1]}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.15)
 
 
 class _Batches:
@@ -165,16 +176,28 @@ def _forward(network: nn.Module, batch: Batch, box_weight: float) -> tuple[torch
     if not box_weight or not isinstance(network, CompactResNet):
         return network(inputs), torch.zeros(())
     features = network.features(inputs)
+    # Evidence of a cell, times the number of cells: the logit that the picture would have if all cells were like it.
     evidence = functional.conv2d(features.float(), network.fc.weight[:, :, None, None])
-    return network.tail(features), outside_share(evidence, batch.cells, batch.truths)
+    return network.tail(features), cell_loss(evidence, batch.cells, batch.truths)
 
 
-def outside_share(evidence: torch.Tensor, cells: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
-    """Mean share of positive evidence (n, labels, h, w) outside the boxes, over the findings that are there and boxed."""
-    positive = functional.relu(evidence)
-    inside = (positive * cells).sum((2, 3)) / (positive.sum((2, 3)) + 1e-6)
-    counted = (cells.sum((2, 3)) > 0) & (truths == 1)
-    return (1 - inside)[counted].mean() if bool(counted.any()) else evidence.sum() * 0
+def cell_loss(evidence: torch.Tensor, cells: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
+    """Box supervision of evidence (n, labels, h, w) by box cover 0..1; 0 where no finding of the batch has a box.
+
+    The mean loss of cells inside boxes, half that of cells outside them, half that of cells of pictures known to be
+    without the finding (each as binary cross entropy of the sign), and a third of the cross entropy of where the
+    strongest cell is.
+    """
+    boxed = (cells.sum((2, 3)) > 0) & (truths == 1)
+    if not bool(boxed.any()):
+        return evidence.sum() * 0
+    own, cover = evidence[boxed].flatten(1), cells[boxed].flatten(1)
+    # The largest cover stands in where a box is smaller than half a cell.
+    inside = functional.softplus(-own)[cover >= cover.amax(1, keepdim=True).clamp(max=0.5)].mean()
+    outside = functional.softplus(own)[cover == 0].mean()
+    healthy = functional.softplus(evidence[truths == 0]).mean()
+    place = -torch.log((torch.softmax(own, 1) * cover).sum(1) + 1e-6).mean()
+    return inside + 0.5 * torch.nan_to_num(outside) + 0.5 * torch.nan_to_num(healthy) + 0.3 * place
 
 
 def classification_loss(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import streamlit as st
 
 from dashboard.texts import t
@@ -55,6 +54,8 @@ def show(scan: "Scan", frame: int, look: Look, overlaid: Overlaid | None = None)
 
 def place_in_words(evidence: "FloatArray") -> str:
     """Which ninth of the picture holds most of the positive evidence, and what share of it."""
+    import numpy as np
+
     positive = np.maximum(evidence, 0)
     ninths = np.array([[part.sum() for part in np.array_split(band, 3, 1)] for band in np.array_split(positive, 3, 0)])
     row, column = np.unravel_index(int(ninths.argmax()), ninths.shape)

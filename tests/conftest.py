@@ -1,0 +1,45 @@
+"""Tests run side by side: each process keeps to one thread, and what is cached in one test is gone in the next."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Two processes of two threads each on two cores spend their time waiting for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of models beside the shipped ones."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("RADLENS_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def no_shipped_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue without the models that RadLens ships."""
+    monkeypatch.setattr("core.models.catalogue.SHIPPED", tmp_path / "nothing")
+
+
+@pytest.fixture
+def clean_caches() -> Iterator[None]:
+    """Streamlit's caches outlive an AppTest; the next test must not see them."""
+    import streamlit as st
+
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()

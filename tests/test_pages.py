@@ -1,0 +1,169 @@
+"""The pages without a browser: what stands on them for a good case, a refused one, one that no model fits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import cache
+from tests.files import bundled, dicom_bytes, png_bytes
+from tests.networks import publish
+
+APP = str(Path(__file__).resolve().parents[1] / "streamlit_app.py")
+CHEST: dict[str, Any] = {"BodyPartExamined": "CHEST", "ViewPosition": "PA"}
+
+
+@pytest.fixture(autouse=True)
+def tiny(model_folder: Path, no_shipped_models: None, clean_caches: None) -> None:
+    publish(model_folder)
+    started = cache.start_up()
+    started.begin()
+    assert started.network.wait(120)
+
+
+def opened(**parameters: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=120)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def upload(app: AppTest, name: str, data: bytes) -> AppTest:
+    app.file_uploader[0].set_value([(name, data, "application/octet-stream")])
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    """All that stands on the page, as one text."""
+    kinds = ("markdown", "text", "caption", "info", "warning", "error", "subheader", "title")
+    return "\n".join(str(getattr(e, "value", "")) for kind in kinds for e in app.get(kind)) + "\n" + html(app)
+
+
+def html(app: AppTest) -> str:
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def pictures(app: AppTest) -> int:
+    return len(app.get("image"))
+
+
+def test_the_first_visit_opens_a_sample_already_analysed() -> None:
+    app = opened()
+    assert not app.exception
+    assert "Simulated film: mass, right lung" in html(app)
+    assert "Tiny chest model 1.0.0" in html(app)
+    assert html(app).count("data-label=") == 2
+    assert pictures(app) == 2  # the film with its heatmap, and the colour scale
+    assert "not a medical device" in words(app)
+
+
+def test_a_case_that_no_model_fits_shows_the_scan_and_the_reason() -> None:
+    app = opened(sample="ct")
+    assert "The scan is CT" in words(app)
+    assert pictures(app) == 1
+    assert "data-label" not in html(app)
+    app.button[0].click().run()
+    assert "data-label" in html(app)
+    assert "Chosen by hand" in words(app)
+    assert "The scan is CT" in words(app)
+
+
+def test_an_upload_replaces_the_case_and_leaves_nothing_of_the_former() -> None:
+    app = opened()
+    film = dicom_bytes(
+        np.random.default_rng(0).integers(0, 4095, (64, 64)).astype(np.uint16), BitsStored=12, HighBit=11, **CHEST
+    )
+    upload(app, "second film.dcm", film)
+    assert not app.exception
+    assert "second film.dcm" in html(app)
+    assert "Simulated film" not in html(app)
+    assert "data-label" in html(app)
+
+
+BAD = {
+    "empty.dcm": (b"", "empty"),
+    "notes.dcm": (b"Dear colleague, please find enclosed", "text file"),
+    "report.dcm": (bundled("reportsi.dcm"), "structured report"),
+    "structure.dcm": (bundled("rtstruct.dcm"), "structure set"),
+    "letter.pdf": (b"%PDF-1.7 ...", "PDF"),
+    "study.zip": (b"PK\x03\x04" + bytes(60), "ZIP"),
+    "cut.dcm": (bundled("MR_truncated.dcm"), "cannot be decoded"),
+    "cut.png": (png_bytes(np.full((64, 64), 9, np.uint8))[:60], "damaged"),
+    "nan.dcm": (dicom_bytes(np.full((8, 8), np.nan, np.float32)), "NaN"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_refused_file_leaves_no_old_result_but_the_readers_notes(name: str) -> None:
+    app = opened()
+    app.text_area[0].set_value("Lower zone, ask for the lateral film.").run()
+    data, reason = BAD[name]
+    upload(app, name, data)
+    assert not app.exception
+    said = words(app)
+    assert "cannot be opened" in said
+    assert reason in said
+    assert "Traceback" not in said
+    assert "data-label" not in said
+    assert pictures(app) == 0
+    assert [area.value for area in app.text_area] == ["Lower zone, ask for the lateral film."]
+
+
+def test_after_a_refused_file_the_next_good_one_opens() -> None:
+    app = opened()
+    upload(app, "notes.dcm", b"hello")
+    upload(app, "mr.dcm", bundled("MR_small.dcm"))
+    assert "The scan is MR" in words(app)
+    assert pictures(app) == 1
+
+
+def test_what_a_file_says_is_shown_literally() -> None:
+    app = opened()
+    name = "![x](http://127.0.0.1:9/beacon) <img src=x> :red[benign].dcm"
+    upload(app, name, bundled("CT_small.dcm"))
+    assert "&lt;img src=x&gt;" in html(app)
+    assert "<img" not in html(app)
+    assert not [m for m in app.markdown if "beacon" in m.value]
+
+
+def test_a_missing_model_is_said_in_one_sentence(model_folder: Path) -> None:
+    weights = model_folder / "tiny" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    app = opened()
+    assert "not those its card speaks of" in words(app)
+    assert "data-label" not in html(app)
+    assert pictures(app) == 1
+
+
+def test_without_any_model_the_scan_is_still_shown(model_folder: Path) -> None:
+    (model_folder / "tiny" / "card.json").unlink()
+    app = opened()
+    assert "none" in words(app)
+    assert pictures(app) == 1
+
+
+def test_choices_change_the_picture_and_survive_a_visit_to_another_page() -> None:
+    app = opened()
+    before = picture_url(app)
+    app.selectbox(key="label").set_value("mass").run()
+    assert app.selectbox(key="label").value == "mass"
+    app.slider(key="opacity").set_value(0).run()
+    assert picture_url(app) != before
+    assert "without heatmap" in words(app) or "Heatmap for" in words(app)
+
+
+def picture_url(app: AppTest) -> str:
+    return str(app.get("image")[0].proto)
+
+
+def test_frames_of_a_cine_are_read_one_by_one() -> None:
+    app = opened()
+    frames = np.random.default_rng(2).integers(0, 255, (4, 48, 48)).astype(np.uint8)
+    upload(app, "cine.dcm", dicom_bytes(frames, **CHEST))
+    first = html(app)
+    assert "frame 1 of 4" in first
+    app.slider(key="frame").set_value(3).run()
+    assert "frame 3 of 4" in html(app)
+    assert html(app) != first
