@@ -1,5 +1,6 @@
 """What there is to say of the open case: a model's answer, or the sentence that says why there is none."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,14 @@ class Answer:
     model: "Model" = field(repr=False)
     analysis: "Analysis" = field(repr=False)
     warning: str | None = None
+
+    @property
+    def foremost_label(self) -> str:
+        """The label that stands out most above its threshold, in log-odds; the headline where none does."""
+        scores, points = self.analysis.prediction.scores, self.model.card.thresholds
+        above = {code: _log_odds(scores[code]) - _log_odds(point.threshold) for code, point in points.items()}
+        foremost = max(above, key=lambda code: above[code], default=self.model.card.headline)
+        return foremost if above.get(foremost, -1.0) >= 0 else self.model.card.headline
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +72,8 @@ def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
     except RadLensError as exc:
         return Failed(str(exc))
     return Answer(model, analysis, warning)
+
+
+def _log_odds(share: float) -> float:
+    kept = min(max(share, 1e-6), 1 - 1e-6)
+    return math.log(kept / (1 - kept))

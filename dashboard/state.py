@@ -44,6 +44,12 @@ def keep_choices() -> None:
             st.session_state[key] = st.session_state[key]
 
 
+def prefer(key: str, value: object) -> None:
+    """What a choice stands at until the reader makes it. A widget must not be given the same as its own default."""
+    if key not in st.session_state:
+        st.session_state[key] = value
+
+
 def current_case() -> Case | None:
     """The open case, if any."""
     case: Case | None = st.session_state.get(_CASE)
@@ -110,6 +116,12 @@ def forget_case() -> None:
         st.session_state[_FORMER] = (case.key, case.title)
     for key in (LABEL, FRAME, WINDOW, LAYER, CHANNEL):
         st.session_state.pop(key, None)
+
+
+def close_case() -> None:
+    """Nothing is open any more; the list of samples shows no choice."""
+    forget_case()
+    st.session_state.pop(SAMPLE, None)
 
 
 def former_case() -> tuple[str, str] | None:

@@ -29,6 +29,8 @@ def open_panel() -> None:
         st.subheader(t("open.title"))
         file = st.file_uploader(t("open.upload"), help=t("open.upload_help"), key=state.upload_key())
         _sample_choice()
+        if state.current_case() is not None:
+            st.button(t("open.close"), on_click=state.close_case)
         st.caption(t("app.notice"))
     if file is not None:
         with st.spinner(t("open.reading")):

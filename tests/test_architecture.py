@@ -100,7 +100,7 @@ def test_the_readme_names_every_file_and_both_commands() -> None:
         if path.name != "__init__.py":
             assert path.name in listed, f"{path.name} is not in the README's tree"
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for command in re.findall(r"make ([a-z]+)", readme):
+    for command in re.findall(r"(?:^|`)make ([a-z]+)", readme, re.MULTILINE):
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), f"make {command} does not exist"
 
 

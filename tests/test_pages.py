@@ -64,7 +64,7 @@ def test_a_case_that_no_model_fits_shows_the_scan_and_the_reason() -> None:
     assert "The scan is CT" in words(app)
     assert pictures(app) == 1
     assert "data-label" not in html(app)
-    app.button[0].click().run()
+    next(button for button in app.button if "all the same" in button.label).click().run()
     assert "data-label" in html(app)
     assert "Chosen by hand" in words(app)
     assert "The scan is CT" in words(app)
@@ -80,6 +80,15 @@ def test_an_upload_replaces_the_case_and_leaves_nothing_of_the_former() -> None:
     assert "second film.dcm" in html(app)
     assert "Simulated film" not in html(app)
     assert "data-label" in html(app)
+
+
+def test_a_closed_case_leaves_an_empty_page_that_says_what_to_do() -> None:
+    app = opened()
+    next(button for button in app.button if button.label == "Close the case").click().run()
+    assert not app.exception
+    assert "Upload a scan or choose a sample case" in words(app)
+    assert pictures(app) == 0
+    assert "data-label" not in html(app)
 
 
 BAD = {

@@ -24,6 +24,9 @@ from dashboard.widgets import (
 if TYPE_CHECKING:
     from core.scan import Scan, Window
 
+# Percent: the scan stays readable under the strongest evidence.
+_OPACITY = 60
+
 
 def render() -> None:
     """The page."""
@@ -68,6 +71,7 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> str | N
             st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
             st.text(answer.warning)
         words = {label.code: label.words for label in answer.model.card.labels}
+        state.prefer(state.LABEL, answer.foremost_label)
         scores = answer.analysis.prediction.scores
         label: str = st.selectbox(
             t("review.label"),
@@ -93,7 +97,8 @@ def _look(scan: "Scan", *, with_heatmap: bool) -> Look:
         window = _window(scan)
     if not with_heatmap:
         return Look(window)
-    opacity = second.slider(t("review.opacity"), 0, 100, 60, 5, format="%d %%", key=state.OPACITY)
+    state.prefer(state.OPACITY, _OPACITY)
+    opacity = second.slider(t("review.opacity"), 0, 100, step=5, format="%d %%", key=state.OPACITY)
     modes = {t("review.mode_for"): "for", t("review.mode_signed"): "signed"}
     mode = third.selectbox(t("review.mode"), list(modes), key=state.MODE)
     return Look(window, opacity / 100, "signed" if modes[mode] == "signed" else "for")
