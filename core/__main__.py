@@ -111,15 +111,22 @@ def train(
     configuration: Annotated[Path, typer.Argument(help="Training configuration (TOML).")],
     data: DataOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder that gets <model id>/.")] = Path("runs"),
+    measure_only: Annotated[
+        bool, typer.Option("--measure-only", help="Keep the weights, measure the card again.")
+    ] = False,
 ) -> None:
     """Train a model and publish it with a card of measured figures."""
     from core.training.configuration import data_folder, read_configuration
     from core.training.fitting import EpochRecord
-    from core.training.publishing import Callbacks
+    from core.training.publishing import Callbacks, measure_again
     from core.training.publishing import train as run
 
     wanted = _usage(lambda: read_configuration(configuration))
     folder = _usage(lambda: data_folder(data, wanted.data.folder))
+    if measure_only:
+        measured = _usage(lambda: measure_again(wanted, folder, out))
+        _messages.print(f"Measured {measured.id} {measured.version}, weights {measured.weights_sha256[:12]}")
+        return
     with Progress(console=_messages) as progress:
         task = progress.add_task("epochs", total=wanted.fit.epochs)
 

@@ -206,8 +206,8 @@ def _score_row(card: "ModelCard", code: str, words: str, score: float, chosen_co
         f'<tr data-label="{html.escape(code)}" style="{chosen}border-top:1px solid rgba(127,127,127,.25)">'
         f'<td style="{cell}">{_label_words(words)}</td>'
         f'<td style="{cell};width:30%">{_bar(score, point)}</td>'
-        f'<td style="{cell};font-variant-numeric:tabular-nums">{html.escape(score_text(score))}</td>'
-        f'<td style="{cell};font-size:.85rem">{html.escape(meaning)}</td></tr>'
+        f'<td style="{cell};font-variant-numeric:tabular-nums;white-space:nowrap">{html.escape(score_text(score))}</td>'
+        f'<td style="{cell};font-size:.85rem;white-space:nowrap">{html.escape(meaning)}</td></tr>'
     )
 
 

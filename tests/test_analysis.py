@@ -147,10 +147,10 @@ def test_a_bright_blob_moves_the_target_layer_where_it_lies(model: Model) -> Non
 
 
 def test_the_evidence_on_the_scans_grid_lies_where_the_cell_lies(model: Model) -> None:
-    scan, _ = simulated_scan(9, rows=100, columns=60)
+    scan, _ = simulated_scan(9, rows=104, columns=66)
     result = analyse(model, scan)
     on_scan = result.on_scan_grid("mass")
-    assert on_scan.shape == (100, 60)
+    assert on_scan.shape == (104, 66)
     assert on_scan.dtype == np.float32
     box, evidence = result.letterbox, result.heatmap("mass").evidence
     cell = box.size / evidence.shape[0]

@@ -88,7 +88,7 @@ def test_a_chest_film_is_shown_upright_and_as_bright_as_stored(page: Page, addre
     expect(page.locator(ANSWER)).to_have_count(9)
     page.get_by_role("slider").first.focus()
     page.keyboard.press("Home")
-    expect(page.get_by_text("0 %", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stSliderThumbValue")).to_have_text("0 %")
     page.wait_for_timeout(1_500)
     grey = shown(page)
     assert grey.shape[:2] == (512, 512)

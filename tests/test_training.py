@@ -14,7 +14,7 @@ from core.training.augmentation import Augmentation
 from core.training.configuration import TrainingConfiguration, data_folder, read_configuration
 from core.training.data import check_groups, load_split, read_index, simulated_examples, truths_of
 from core.training.fitting import cell_loss, classification_loss
-from core.training.publishing import Callbacks, train
+from core.training.publishing import Callbacks, measure_again, train
 from tests.files import png_bytes
 from tests.networks import card
 
@@ -41,6 +41,7 @@ modalities = ["DX"]
 body_parts = ["CHEST"]
 [data]
 name = "squares"
+evaluation_films = 4
 [fit]
 epochs = 6
 batch_size = 8
@@ -100,6 +101,7 @@ def test_a_whole_training_publishes_a_model_that_finds_the_squares(
     assert f"{figures.auroc.value:.2f} (" in readme
     point = published.thresholds["abnormal"]
     assert point.sensitivity.value >= 0.8
+    assert measure_again(configuration, squares, model_folder) == published
 
 
 def test_the_same_configuration_gives_the_same_weights(

@@ -37,7 +37,7 @@ class ModelSection(_Section):
 
 
 class DataSection(_Section):
-    """Which rows train and which are held out, and how many simulated films are mixed in."""
+    """Which rows train and which are held out, how many simulated films are mixed in, and how many more measure."""
 
     name: str
     folder: str = ""
@@ -45,6 +45,7 @@ class DataSection(_Section):
     validation_split: str = "val"
     simulated_films: Annotated[int, Field(ge=0)] = 0
     simulated_seed: int = 10_000
+    evaluation_films: Annotated[int, Field(ge=1)] = 320
 
 
 class FitSection(_Section):

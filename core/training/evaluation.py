@@ -126,9 +126,9 @@ def operating_points(measurements: Measurements, labels: Iterable[str]) -> dict[
 
 
 def evidence_limit(measurements: Measurements) -> float:
-    """The end of the colour scale: the 95th percentile, over pictures with the label, of the map's strongest cell."""
+    """The end of the colour scale: the 99th percentile, over pictures with the label, of the map's strongest cell."""
     peaks = [m.peaks[code] for m in measurements.examples for code, truth in m.truths.items() if truth == 1]
-    return float(np.percentile(peaks, 95)) if peaks else 1.0
+    return float(np.percentile(peaks, 99)) if peaks else 1.0
 
 
 def _measured(model: Model, scan: Scan, truths: Mapping[str, float], boxes: Mapping[str, list[Box]]) -> Measured:

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from core.analysis import software_versions
+from core.models.architectures import build_network
 from core.models.card import Evaluation, Interval, LabelFigures, ModelCard, TrainingFacts
-from core.models.loading import WEIGHTS_FILE, Model, prepare
-from core.models.weights import save_weights
+from core.models.catalogue import read_card
+from core.models.loading import WEIGHTS_FILE, prepare
+from core.models.weights import fill, read_checked, save_weights
 from core.training.configuration import TrainingConfiguration
 from core.training.data import Examples, check_groups, joined, load_split, read_index, simulated_examples
 from core.training.evaluation import evidence_limit, figures, measure, measure_simulated, operating_points
@@ -19,7 +21,6 @@ from core.training.fitting import EpochRecord, fit
 
 # Seeds from here on are never trained on.
 EVALUATION_SEED = 900_000
-EVALUATION_FILMS = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,19 @@ def write_card(card: ModelCard, folder: Path) -> None:
     (folder / "README.md").write_text(card_to_markdown(card), encoding="utf-8")
 
 
-def remeasured(model: Model, data: Path, configuration: TrainingConfiguration) -> ModelCard:
-    """The model's card with all figures, thresholds and the colour limit measured anew."""
-    return _with_figures(model.card, model.network, data, configuration)
+def measure_again(configuration: TrainingConfiguration, data: Path, out: Path) -> ModelCard:
+    """Publish a trained model's card anew: all figures, thresholds and the colour limit measured, the weights as they are.
+
+    What the configuration says of the model (words, limits, scope) is taken over; raises ModelRejected as loading does.
+    """
+    folder = out / configuration.model.id
+    known = read_card(folder / "card.json")
+    network = build_network(known.architecture, channels=known.input.channels, labels=len(known.labels))
+    fill(network, read_checked(folder / WEIGHTS_FILE, known.weights_sha256))
+    card = _card(configuration, known.weights_sha256, known.training)
+    finished = _with_figures(card, network, data, configuration)
+    write_card(finished, folder)
+    return finished
 
 
 def card_to_markdown(card: ModelCard) -> str:
@@ -114,7 +125,7 @@ def _facts(configuration: TrainingConfiguration, examples: Examples, minutes: fl
     )
 
 
-def _card(configuration: TrainingConfiguration, sha256: str, facts: TrainingFacts) -> ModelCard:
+def _card(configuration: TrainingConfiguration, sha256: str, facts: TrainingFacts | None) -> ModelCard:
     stated = configuration.model.model_dump()
     return ModelCard.model_validate(
         {**stated, "task": "classification", "evidence_limit": 1.0, "weights_sha256": sha256, "training": facts}
@@ -124,7 +135,7 @@ def _card(configuration: TrainingConfiguration, sha256: str, facts: TrainingFact
 def _with_figures(card: ModelCard, network: nn.Module, data: Path, configuration: TrainingConfiguration) -> ModelCard:
     model = prepare(card, network)
     real = measure(model, data, configuration.data.validation_split, data=configuration.data.name)
-    simulated = measure_simulated(model, EVALUATION_FILMS, EVALUATION_SEED)
+    simulated = measure_simulated(model, configuration.data.evaluation_films, EVALUATION_SEED)
     return card.model_copy(
         update={
             "evidence_limit": evidence_limit(real),

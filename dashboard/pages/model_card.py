@@ -26,7 +26,7 @@ def render() -> None:
 
 
 def _card(card: "ModelCard") -> None:
-    st.title(f"{card.title} {card.version}")
+    st.header(f"{card.title} {card.version}")
     st.markdown(f"**{t('model.intended')}.** {card.intended_use}")
     st.subheader(t("model.limits"))
     st.markdown("\n".join(f"- {limit}" for limit in card.limits))
