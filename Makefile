@@ -25,7 +25,7 @@ figures: install-dev
 
 # Draws the pictures of the README again.
 screenshot: install-dev browser
-	$(BIN)/python docs/screenshot.py
+	$(BIN)/python -m docs.screenshot
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
