@@ -45,7 +45,7 @@ class Method(StrEnum):
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Scans: DICOM, PNG, JPEG or TIFF.")],
+    paths: Annotated[list[str], typer.Argument(help="Scans: DICOM, PNG, JPEG or TIFF.")],
     model: ModelOption = AUTO,
     as_json: JsonOption = False,
 ) -> None:
@@ -178,14 +178,14 @@ def samples(out: Annotated[Path, typer.Option("--out", help="Folder to write the
         typer.echo(f"{sample.id}.dcm  {sample.title}")
 
 
-def _predictions(path: Path, model: str, catalogue: Catalogue) -> Iterator[dict[str, Any]]:
-    """One record a frame, in the contract's form, whatever happens."""
+def _predictions(path: str, model: str, catalogue: Catalogue) -> Iterator[dict[str, Any]]:
+    """One record a frame, in the contract's form, whatever happens; ``file`` is the path as it was typed."""
     blank: dict[str, Any] = {
-        "file": str(path), "frame": None, "digest": None, "model": None, "weights": None,
+        "file": path, "frame": None, "digest": None, "model": None, "weights": None,
         "status": "refused", "reason": None, "scores": {}, "logits": {},
     }  # fmt: skip
     try:
-        scan = read_scan(_bytes(path))
+        scan = read_scan(_bytes(Path(path)))
     except ScanError as exc:
         yield {**blank, "reason": str(exc)}
         return

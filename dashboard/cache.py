@@ -40,7 +40,7 @@ class StartUp:
             import core.inside.filters
 
             self.network.set()
-        except Exception:
+        except Exception:  # whatever it is, the waiting page must be told before the thread ends
             self.problem.set()
             raise
 

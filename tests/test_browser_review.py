@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from core.models.catalogue import read_catalogue
 from core.samples import film_to_dicom
 from core.simulation import simulate_film
 from tests.browser import launched, served
@@ -48,13 +49,22 @@ def page(browser: Browser, requests: list[str]) -> Iterator[Page]:
 
 
 def upload(page: Page, name: str, data: bytes) -> None:
+    settle(page)
     page.locator("input[type=file]").set_input_files(
         {"name": name, "mimeType": "application/octet-stream", "buffer": data}
     )
 
 
+def settle(page: Page) -> None:
+    """Wait until the server has finished this page's run: the table stands before the picture is drawn."""
+    page.wait_for_timeout(500)
+    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_visible()
+    page.wait_for_timeout(500)
+
+
 def shown(page: Page) -> np.ndarray:
     """The scan's picture as the browser got it, RGB."""
+    settle(page)
     picture = page.locator("[data-testid=stImage] img").first
     expect(picture).to_be_visible()
     source = picture.get_attribute("src")
@@ -70,6 +80,7 @@ def test_the_first_page_shows_picture_score_and_heatmap_with_no_click(
     expect(page.locator(ANSWER)).to_have_count(9)
     expect(page.get_by_text("Simulated film").first).to_be_visible()
     expect(page.get_by_text("not a medical device")).to_be_visible()
+    expect(page.get_by_text("the same scale for every scan")).to_be_visible()
     picture = shown(page)
     colourful = np.abs(picture[..., 0] - picture[..., 2]) > 40
     assert 0.002 < colourful.mean() < 0.7
@@ -89,7 +100,6 @@ def test_a_chest_film_is_shown_upright_and_as_bright_as_stored(page: Page, addre
     page.get_by_role("slider").first.focus()
     page.keyboard.press("Home")
     expect(page.get_by_test_id("stSliderThumbValue")).to_have_text("0 %")
-    page.wait_for_timeout(1_500)
     grey = shown(page)
     assert grey.shape[:2] == (512, 512)
     assert np.abs(grey[..., 0] - film.pixels / 4095 * 255).max() <= 1
@@ -157,13 +167,34 @@ def test_a_picture_without_tags_is_withheld_and_read_by_hand(page: Page, address
 
 def test_the_network_page_shows_maps_filters_and_numbers(page: Page, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/network")
-    expect(page.get_by_text("Look at one")).to_be_visible()
+    expect(page.get_by_text("Look at one").first).to_be_visible()
     expect(page.get_by_text("24 maps of 128 x 128 from stem.0")).to_be_visible()
     expect(page.locator("[data-testid=stImage] img")).to_have_count(3)
+    settle(page)
     page.get_by_role("combobox", name="Convolution").click()
     page.get_by_role("option", name="blocks.5.conv2").click()
     expect(page.get_by_text("192 maps of 16 x 16 from blocks.5.conv2")).to_be_visible()
     page.screenshot(path=tmp_path / "network.png")
+
+
+def test_what_the_reader_chose_stays_when_the_page_changes(page: Page, address: str) -> None:
+    limit = f"{read_catalogue().card('chest-xray-adult').evidence_limit:.2g}"
+    scale = f"-{limit} to {limit} log-odds a cell"
+    page.goto(address)
+    expect(page.locator(ANSWER)).to_have_count(9)
+    settle(page)
+    page.get_by_role("combobox", name="Heatmap for").click()
+    page.get_by_role("option", name="Cardiomegaly").click()
+    expect(page.get_by_text("Heatmap for Cardiomegaly")).to_be_visible()
+    settle(page)
+    page.get_by_role("combobox", name="Heatmap shows").click()
+    page.get_by_role("option", name="for and against").click()
+    expect(page.get_by_text(scale)).to_be_visible()
+    page.get_by_role("link", name="Network").click()
+    expect(page.get_by_text("Look at one").first).to_be_visible()
+    page.get_by_role("link", name="Review").click()
+    expect(page.get_by_text("Heatmap for Cardiomegaly")).to_be_visible()
+    expect(page.get_by_text(scale)).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1024, "dark"), (1800, "light")])

@@ -74,6 +74,13 @@ def test_a_refused_file_hides_no_other_and_sets_the_exit_status(film: Path, tmp_
     assert all(r["digest"] is None and r["frame"] is None for r in records(result)[:3])
 
 
+def test_the_path_comes_back_as_it_was_typed(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(film.parent)
+    typed = f".//{film.name}"
+    (record,) = records(run("predict", typed, "--json"))
+    assert (record["file"], record["status"]) == (typed, "ok")
+
+
 def test_a_multi_frame_file_gives_one_record_a_frame(tmp_path: Path) -> None:
     path = tmp_path / "cine.dcm"
     path.write_bytes(dicom_bytes(np.random.default_rng(0).integers(0, 255, (3, 40, 40)).astype(np.uint8)))

@@ -153,14 +153,18 @@ def test_without_any_model_the_scan_is_still_shown(model_folder: Path) -> None:
     assert pictures(app) == 1
 
 
-def test_choices_change_the_picture_and_survive_a_visit_to_another_page() -> None:
+def test_choices_change_the_picture_and_nothing_else() -> None:
     app = opened()
-    before = picture_url(app)
-    app.selectbox(key="label").set_value("mass").run()
-    assert app.selectbox(key="label").value == "mass"
-    app.slider(key="opacity").set_value(0).run()
-    assert picture_url(app) != before
-    assert "without heatmap" in words(app) or "Heatmap for" in words(app)
+    scores, urls = html(app), [picture_url(app)]
+    for key, value in (("opacity", 20), ("mode", "for and against"), ("label", "mass")):
+        widget = app.slider(key=key) if key == "opacity" else app.selectbox(key=key)
+        widget.set_value(value).run()
+        assert not app.exception
+        urls.append(picture_url(app))
+    assert len(set(urls)) == 4
+    assert "Session State" not in words(app)
+    app.selectbox(key="label").set_value("abnormal").run()
+    assert html(app) == scores
 
 
 def picture_url(app: AppTest) -> str:
