@@ -55,6 +55,11 @@ def upload(page: Page, name: str, data: bytes) -> None:
     )
 
 
+def see(page: Page, text: str) -> None:
+    """The text stands on the page, once or more: while a page changes its old and its new half may both be there."""
+    expect(page.get_by_text(text).first).to_be_visible()
+
+
 def settle(page: Page) -> None:
     """Wait until the server has finished this page's run: the table stands before the picture is drawn."""
     page.wait_for_timeout(500)
@@ -78,9 +83,9 @@ def test_the_first_page_shows_picture_score_and_heatmap_with_no_click(
 ) -> None:
     page.goto(address)
     expect(page.locator(ANSWER)).to_have_count(9)
-    expect(page.get_by_text("Simulated film").first).to_be_visible()
-    expect(page.get_by_text("not a medical device")).to_be_visible()
-    expect(page.get_by_text("the same scale for every scan")).to_be_visible()
+    see(page, "Simulated film")
+    see(page, "not a medical device")
+    see(page, "the same scale for every scan")
     picture = shown(page)
     colourful = np.abs(picture[..., 0] - picture[..., 2]) > 40
     assert 0.002 < colourful.mean() < 0.7
@@ -93,9 +98,9 @@ def test_the_first_page_shows_picture_score_and_heatmap_with_no_click(
 def test_a_chest_film_is_shown_upright_and_as_bright_as_stored(page: Page, address: str) -> None:
     film = simulate_film(77, None, rows=512, columns=512)
     page.goto(f"{address}/?sample=mr")
-    expect(page.get_by_text("No answer for this scan")).to_be_visible()
+    see(page, "No answer for this scan")
     upload(page, "film.dcm", film_to_dicom(film))
-    expect(page.get_by_text("film.dcm")).to_be_visible()
+    see(page, "film.dcm")
     expect(page.locator(ANSWER)).to_have_count(9)
     page.get_by_role("slider").first.focus()
     page.keyboard.press("Home")
@@ -103,17 +108,17 @@ def test_a_chest_film_is_shown_upright_and_as_bright_as_stored(page: Page, addre
     grey = shown(page)
     assert grey.shape[:2] == (512, 512)
     assert np.abs(grey[..., 0] - film.pixels / 4095 * 255).max() <= 1
-    expect(page.get_by_text("Left edge of the picture: patient's right. Top edge: head.")).to_be_visible()
+    see(page, "Left edge of the picture: patient's right. Top edge: head.")
 
 
 def test_a_ct_slice_is_shown_in_its_window_and_answered_by_nobody(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.locator(ANSWER)).to_have_count(9)
     upload(page, "slice.dcm", bundled("CT_small.dcm"))
-    expect(page.get_by_text("No answer for this scan")).to_be_visible()
-    expect(page.get_by_text("The scan is CT")).to_be_visible()
+    see(page, "No answer for this scan")
+    see(page, "The scan is CT")
     expect(page.locator(ANSWER)).to_have_count(0)
-    expect(page.get_by_text("Left edge of the picture: patient's right. Top edge: front.")).to_be_visible()
+    see(page, "Left edge of the picture: patient's right. Top edge: front.")
     grey = shown(page)
     # Air beside the head is black, the skull white: the window runs from air to bone.
     assert grey[:20, :20].mean() < 20
@@ -124,9 +129,9 @@ def test_an_ultrasound_picture_keeps_its_colours_and_its_frames(page: Page, addr
     page.goto(address)
     expect(page.locator(ANSWER)).to_have_count(9)
     upload(page, "heart.dcm", bundled("examples_ybr_color.dcm"))
-    expect(page.get_by_text("frame 1 of 30")).to_be_visible()
-    expect(page.get_by_text("The scan is US")).to_be_visible()
-    expect(page.get_by_text("Orientation unknown")).to_be_visible()
+    see(page, "frame 1 of 30")
+    see(page, "The scan is US")
+    see(page, "Orientation unknown")
 
 
 def test_a_refused_file_leaves_nothing_of_the_former_case_but_the_notes(page: Page, address: str) -> None:
@@ -136,8 +141,8 @@ def test_a_refused_file_leaves_nothing_of_the_former_case_but_the_notes(page: Pa
     notes.fill("Compare with last year.")
     notes.blur()
     upload(page, "report.dcm", bundled("reportsi.dcm"))
-    expect(page.get_by_text("This file cannot be opened")).to_be_visible()
-    expect(page.get_by_text("structured report")).to_be_visible()
+    see(page, "This file cannot be opened")
+    see(page, "structured report")
     expect(page.locator(ANSWER)).to_have_count(0)
     expect(page.locator("[data-testid=stImage] img")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Your notes")).to_have_value("Compare with last year.")
@@ -150,7 +155,7 @@ def test_a_name_that_holds_markup_fires_no_request_and_no_style(page: Page, addr
     name = "![a](http://127.0.0.1:9/a.png) <img src='http://127.0.0.1:9/b.png'> :red[BENIGN].dcm"
     data = dicom_bytes(np.zeros((32, 32), np.uint8), Modality="MR", PatientName="<img src='http://127.0.0.1:9/c.png'>")
     upload(page, name, data)
-    expect(page.get_by_text(":red[BENIGN]").first).to_be_visible()
+    see(page, ":red[BENIGN]")
     assert not [url for url in requests if "127.0.0.1:9/" in url]
 
 
@@ -159,21 +164,21 @@ def test_a_picture_without_tags_is_withheld_and_read_by_hand(page: Page, address
     expect(page.locator(ANSWER)).to_have_count(9)
     film = (simulate_film(5, "cardiomegaly", rows=300, columns=260).pixels >> 4).astype(np.uint8)
     upload(page, "film.png", png_bytes(film))
-    expect(page.get_by_text("has no DICOM modality tag")).to_be_visible()
+    see(page, "has no DICOM modality tag")
     page.get_by_role("button", name="Read it with this model all the same").click()
     expect(page.locator(ANSWER)).to_have_count(9)
-    expect(page.get_by_text("Chosen by hand")).to_be_visible()
+    see(page, "Chosen by hand")
 
 
 def test_the_network_page_shows_maps_filters_and_numbers(page: Page, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/network")
-    expect(page.get_by_text("Look at one").first).to_be_visible()
-    expect(page.get_by_text("24 maps of 128 x 128 from stem.0")).to_be_visible()
+    see(page, "Look at one")
+    see(page, "24 maps of 128 x 128 from stem.0")
     expect(page.locator("[data-testid=stImage] img")).to_have_count(3)
     settle(page)
     page.get_by_role("combobox", name="Convolution").click()
     page.get_by_role("option", name="blocks.5.conv2").click()
-    expect(page.get_by_text("192 maps of 16 x 16 from blocks.5.conv2")).to_be_visible()
+    see(page, "192 maps of 16 x 16 from blocks.5.conv2")
     page.screenshot(path=tmp_path / "network.png")
 
 
@@ -185,16 +190,16 @@ def test_what_the_reader_chose_stays_when_the_page_changes(page: Page, address: 
     settle(page)
     page.get_by_role("combobox", name="Heatmap for").click()
     page.get_by_role("option", name="Cardiomegaly").click()
-    expect(page.get_by_text("Heatmap for Cardiomegaly")).to_be_visible()
+    see(page, "Heatmap for Cardiomegaly")
     settle(page)
     page.get_by_role("combobox", name="Heatmap shows").click()
     page.get_by_role("option", name="for and against").click()
-    expect(page.get_by_text(scale)).to_be_visible()
+    see(page, scale)
     page.get_by_role("link", name="Network").click()
-    expect(page.get_by_text("Look at one").first).to_be_visible()
+    see(page, "Look at one")
     page.get_by_role("link", name="Review").click()
-    expect(page.get_by_text("Heatmap for Cardiomegaly")).to_be_visible()
-    expect(page.get_by_text(scale)).to_be_visible()
+    see(page, "Heatmap for Cardiomegaly")
+    see(page, scale)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1024, "dark"), (1800, "light")])
