@@ -37,11 +37,23 @@ class Case:
     key: str = ""
 
 
+def choice(name: str, *within: str) -> str:
+    """The key of a choice that belongs to the open case, or to a part of it.
+
+    A widget that kept its key over two cases would go on showing the former one's value.
+    """
+    case = current_case()
+    return ":".join((name, case.key[:16] if case else "", *within))
+
+
 def keep_choices() -> None:
     """Hold on to the choices that this run's page does not draw."""
-    for key in _KEPT:
-        if key in st.session_state:
-            st.session_state[key] = st.session_state[key]
+    for key in _chosen(_KEPT):
+        st.session_state[key] = st.session_state[key]
+
+
+def _chosen(names: tuple[str, ...]) -> list[str]:
+    return [key for key in map(str, st.session_state) if key.partition(":")[0] in names]
 
 
 def prefer(key: str, value: object) -> None:
@@ -101,7 +113,7 @@ def first_visit() -> bool:
 
 def chosen_frame(frame_count: int) -> int:
     """The frame that the reader looks at, counted from 0."""
-    return min(int(st.session_state.get(FRAME, 1)), frame_count) - 1
+    return min(int(st.session_state.get(choice(FRAME), 1)), frame_count) - 1
 
 
 def note_key(case_key: str) -> str:
@@ -114,7 +126,7 @@ def forget_case() -> None:
     case = st.session_state.pop(_CASE, None)
     if case is not None and case.key:
         st.session_state[_FORMER] = (case.key, case.title)
-    for key in (LABEL, FRAME, WINDOW, LAYER, CHANNEL):
+    for key in _chosen((LABEL, FRAME, WINDOW, LAYER, CHANNEL)):
         st.session_state.pop(key, None)
 
 

@@ -119,6 +119,8 @@ def test_a_ct_slice_is_shown_in_its_window_and_answered_by_nobody(page: Page, ad
     see(page, "The scan is CT")
     expect(page.locator(ANSWER)).to_have_count(0)
     see(page, "Left edge of the picture: patient's right. Top edge: front.")
+    # The menu speaks of this scan's window, not of the film's that was open before.
+    expect(page.get_by_role("combobox", name="Window")).to_have_value("automatic (-38 / 1646)")
     grey = shown(page)
     # Air beside the head is black, the skull white: the window runs from air to bone.
     assert grey[:20, :20].mean() < 20

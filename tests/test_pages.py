@@ -156,15 +156,18 @@ def test_without_any_model_the_scan_is_still_shown(model_folder: Path) -> None:
 def test_choices_change_the_picture_and_nothing_else() -> None:
     app = opened()
     scores, urls = html(app), [picture_url(app)]
-    for key, value in (("opacity", 20), ("mode", "for and against"), ("label", "mass")):
-        widget = app.slider(key=key) if key == "opacity" else app.selectbox(key=key)
-        widget.set_value(value).run()
+    for label, value in (("Heatmap opacity", 20), ("Heatmap shows", "for and against"), ("Heatmap for", "mass")):
+        by_label(app.slider if label == "Heatmap opacity" else app.selectbox, label).set_value(value).run()
         assert not app.exception
         urls.append(picture_url(app))
     assert len(set(urls)) == 4
     assert "Session State" not in words(app)
-    app.selectbox(key="label").set_value("abnormal").run()
+    by_label(app.selectbox, "Heatmap for").set_value("abnormal").run()
     assert html(app) == scores
+
+
+def by_label(widgets: Any, label: str) -> Any:
+    return next(widget for widget in widgets if widget.label == label)
 
 
 def picture_url(app: AppTest) -> str:
@@ -177,6 +180,6 @@ def test_frames_of_a_cine_are_read_one_by_one() -> None:
     upload(app, "cine.dcm", dicom_bytes(frames, **CHEST))
     first = html(app)
     assert "frame 1 of 4" in first
-    app.slider(key="frame").set_value(3).run()
+    by_label(app.slider, "Frame").set_value(3).run()
     assert "frame 3 of 4" in html(app)
     assert html(app) != first

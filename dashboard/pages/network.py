@@ -39,7 +39,9 @@ def _choices(answer: Answer) -> "tuple[FeatureMaps, ConvolutionLayer, str]":
 
     layers = {layer.name: layer for layer in convolution_layers(answer.model.network)}
     first, second, third = st.columns([2, 1, 1])
-    name = first.selectbox(t("network.layer"), list(layers), format_func=lambda n: str(layers[n]), key=state.LAYER)
+    name = first.selectbox(
+        t("network.layer"), list(layers), format_func=lambda n: str(layers[n]), key=state.choice(state.LAYER)
+    )
     orders = {t(f"network.order_{order}"): order for order in ("channel", "strength", "variance")}
     scales = {t(f"network.scale_{scale}"): scale for scale in ("map", "layer")}
     order = orders[second.selectbox(t("network.order"), list(orders), key=state.ORDER)]
@@ -80,7 +82,7 @@ def _one_channel(answer: Answer, maps: "FeatureMaps") -> None:
         t("network.channel"),
         maps.channels,
         help=t("network.channel_help"),
-        key=state.CHANNEL,
+        key=state.choice(state.CHANNEL, maps.layer),
         label_visibility="collapsed",
     )
     left, right = st.columns([3, 2], gap="large")

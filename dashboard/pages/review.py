@@ -56,7 +56,7 @@ def render() -> None:
 def _frame(scan: "Scan") -> int:
     if scan.frame_count == 1:
         return 0
-    return int(st.slider(t("review.frame"), 1, scan.frame_count, key=state.FRAME)) - 1
+    return int(st.slider(t("review.frame"), 1, scan.frame_count, key=state.choice(state.FRAME))) - 1
 
 
 def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> str | None:
@@ -71,13 +71,13 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> str | N
             st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
             st.text(answer.warning)
         words = {label.code: label.words for label in answer.model.card.labels}
-        state.prefer(state.LABEL, answer.foremost_label)
+        state.prefer(state.choice(state.LABEL), answer.foremost_label)
         scores = answer.analysis.prediction.scores
         label: str = st.selectbox(
             t("review.label"),
             list(words),
             format_func=lambda code: f"{words[code]}: {score_text(scores[code])}",
-            key=state.LABEL,
+            key=state.choice(state.LABEL),
         )
         score_table(answer, label)
         return label
@@ -111,7 +111,7 @@ def _window(scan: "Scan") -> "Window | None":
     if scan.is_colour:
         return None
     choices = {str(choice): choice for choice in window_choices(scan)}
-    chosen = st.selectbox(t("review.window"), list(choices), key=state.WINDOW)
+    chosen = st.selectbox(t("review.window"), list(choices), key=state.choice(state.WINDOW))
     if scan.voi_lut is not None and chosen == next(iter(choices)):
         return None
     return choices[chosen]
