@@ -47,11 +47,6 @@ class CutNetwork:
         self.linear_tail = None if self._crossings else _pooled_linear(self.tail)
         self._parts = lru_cache(maxsize=8)(self._build_parts)
 
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """The names of all steps whose output can be asked for."""
-        return tuple(self._traced.layers)
-
     def run(self, inputs: torch.Tensor, layers: Sequence[str] = ()) -> Pass:
         """One forward pass of one picture (1, channels, size, size), in inference mode.
 
