@@ -67,11 +67,26 @@ class Geometry:
     ``spacing_mm`` is the distance between rows and between columns in the patient, or None where the file does not
     give one that is real (a detector's ImagerPixelSpacing is not: PS3.3 C.8.7.7, 10.7.1.3).
     ``orientation`` holds the patient's directions towards the end of a row and of a column, such as ("L", "F") for
-    a frontal film, or None where it is unknown (PS3.3 C.7.6.1.1.1).
+    a frontal film, or None where it is unknown (PS3.3 C.7.6.1.1.1). For a stack of slices ``slice_spacing_mm`` is the
+    distance between the centres of neighbouring frames and ``slice_direction`` the patient's direction towards later
+    frames, such as "H"; both are None where the frames are no stack.
     """
 
     spacing_mm: tuple[float, float] | None = None
     orientation: tuple[str, str] | None = None
+    slice_spacing_mm: float | None = None
+    slice_direction: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """Graphics or a region of interest that the file draws over its pixels (PS3.3 C.9.2): ``mask`` is on the scan's grid.
+
+    ``mask`` has the shape (frames, rows, columns), bool; it never reaches a model. ``region`` is true for type R.
+    """
+
+    mask: npt.NDArray[np.bool_] = field(repr=False)
+    region: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +95,8 @@ class Scan:
 
     ``stored`` has the shape (frames, rows, columns), or (frames, rows, columns, 3) for RGB of 8 bits, and is read-only.
     ``digest`` is the SHA-256 of the file's bytes: the key of every cache. ``facts`` is the allow-listed, de-identified
-    rest for the reader's eye. ``notes`` are sentences on what was surprising about the file.
+    rest for the reader's eye. ``signs`` is what ``core.reading.doctor`` speaks about: code -> detail, such as
+    {"lossy": "", "gap": "2"}. ``notes`` are sentences on what was surprising about the file.
     """
 
     stored: npt.NDArray[Any] = field(repr=False)
@@ -97,11 +113,15 @@ class Scan:
     body_part: str | None = None
     view: str | None = None
     facts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    overlays: tuple[Overlay, ...] = field(default=(), repr=False)
+    signs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Make the pixels read-only: cached scans are shared, never copied."""
+        """Make what is held read-only: cached scans are shared, never copied."""
         self.stored.setflags(write=False)
+        for overlay in self.overlays:
+            overlay.mask.setflags(write=False)
 
     @property
     def frame_count(self) -> int:
