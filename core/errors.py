@@ -5,6 +5,8 @@
     * NotAnImage: a readable file of a kind that holds no picture (report, PDF, text, archive)
     * DamagedScan: cut short, contradicting itself, or not decodable
     * ScanTooLarge: larger than the limits in ``core.reading.limits``
+    * DecodingStopped: the decoder broke down, or needed more time or memory than it may have
+    * TwoPatients: the files of one upload belong to different patients
   * ModelError: this model cannot be used
     * UnknownModel: no model of that name
     * ModelRejected: the card, the weights' hash or the self-test does not hold
@@ -37,6 +39,14 @@ class DamagedScan(ScanError):
 
 class ScanTooLarge(ScanError):
     """The picture is larger than RadLens decodes."""
+
+
+class DecodingStopped(ScanError):
+    """The decoder broke down, or needed more time or memory than it may have."""
+
+
+class TwoPatients(ScanError):
+    """The files of one upload belong to different patients."""
 
 
 class ModelError(RadLensError):

@@ -1,6 +1,7 @@
 """ModelInput: one frame of a scan -> the network's tensor, and the exact way back to the scan's grid.
 
-The picture is resized without distortion and centred on a black square (letterbox). All coordinates count pixel centres:
+The picture is resized without distortion and centred: whole, on a black square (letterbox), or so that it fills the square
+and loses its longer ends (crop), as the model's card says. All coordinates count pixel centres:
 pixel (row, column) = (0, 0) is the centre of the first pixel, so that a resize by ``s`` maps ``y`` to ``(y + 0.5) * s - 0.5``.
 """
 
@@ -20,7 +21,8 @@ from core.windowing import FloatImage, display_grey, display_rgb
 class Letterbox:
     """How a picture of ``rows`` x ``columns`` lies in a square of ``size``.
 
-    Its content is ``height`` x ``width`` pixels at (``top``, ``left``); the rest of the square is black.
+    Its content is ``height`` x ``width`` pixels at (``top``, ``left``); the rest of the square is black. Where the
+    content is larger than the square, ``top`` or ``left`` is negative and the ends are not seen by the model.
     """
 
     rows: int
@@ -32,11 +34,18 @@ class Letterbox:
     left: int
 
     @classmethod
-    def fit(cls, rows: int, columns: int, size: int) -> "Letterbox":
-        """The largest undistorted content that fits the square, centred."""
-        scale = size / max(rows, columns)
+    def fit(cls, rows: int, columns: int, size: int, *, crop: bool = False) -> "Letterbox":
+        """The largest undistorted content that fits the square, or with ``crop`` the smallest that fills it, centred."""
+        scale = size / (min if crop else max)(rows, columns)
         height, width = max(1, round(rows * scale)), max(1, round(columns * scale))
         return cls(rows, columns, size, height, width, (size - height) // 2, (size - width) // 2)
+
+    @property
+    def seen(self) -> tuple[float, float, float, float]:
+        """The part of the scan that the model sees: left, top, right, bottom in pixels, edges, not centres."""
+        sx, sy = self.columns / self.width, self.rows / self.height
+        left, top = max(0, -self.left) * sx, max(0, -self.top) * sy
+        return left, top, self.columns - left, self.rows - top
 
     def to_model(self, row: float, column: float) -> tuple[float, float]:
         """A point of the scan, in the model's square."""
@@ -63,13 +72,19 @@ class Letterbox:
         Every scan pixel takes the value at its own place in the square, so that a shifted letterbox or a rounded size
         never moves the map. ``rows`` and ``columns`` give the same map for a copy of the scan in another size.
         """
-        y = self._grid_positions(rows or self.rows, self.height, self.top, values.shape[0])
-        x = self._grid_positions(columns or self.columns, self.width, self.left, values.shape[1])
-        return _bilinear(np.ascontiguousarray(values, np.float32), y, x)
+        y, sees_y = self._grid_positions(rows or self.rows, self.height, self.top, values.shape[0])
+        x, sees_x = self._grid_positions(columns or self.columns, self.width, self.left, values.shape[1])
+        grid = _bilinear(np.ascontiguousarray(values, np.float32), y, x)
+        # What the model does not see is evidence for nothing.
+        grid[~sees_y], grid[:, ~sees_x] = 0, 0
+        return grid
 
-    def _grid_positions(self, count: int, content: int, start: int, cells: int) -> npt.NDArray[np.float64]:
+    def _grid_positions(
+        self, count: int, content: int, start: int, cells: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         in_square = (np.arange(count) + 0.5) * content / count + start
-        return np.clip(in_square * cells / self.size - 0.5, 0, cells - 1)
+        inside = (in_square >= 0) & (in_square <= self.size)
+        return np.clip(in_square * cells / self.size - 0.5, 0, cells - 1), inside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +100,12 @@ def to_model_input(scan: Scan, frame: int, spec: InputSpec) -> ModelInput:
 
     The reader's window never changes the input: the same file gives the same prediction.
     """
-    box = Letterbox.fit(*scan.shape, spec.size)
-    picture = _channels(scan, frame, spec.channels)
-    content = functional.interpolate(picture, (box.height, box.width), mode="bilinear", antialias=True)
-    square = torch.zeros(1, spec.channels, spec.size, spec.size)
-    square[:, :, box.top : box.top + box.height, box.left : box.left + box.width] = content
+    box = Letterbox.fit(*scan.shape, spec.size, crop=spec.fit == "crop")
+    content = _channels(scan, frame, spec.channels)
+    content = functional.interpolate(content, (box.height, box.width), mode="bilinear", antialias=True)
+    # Bars where the content is smaller than the square, cuts where it is larger.
+    bars = (box.left, spec.size - box.width - box.left, box.top, spec.size - box.height - box.top)
+    square = functional.pad(content, bars)
     return ModelInput((square - spec.mean) / spec.std, box)
 
 

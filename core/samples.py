@@ -12,7 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from core.errors import DamagedScan
-from core.reading import read_scan
+from core.reading.decoding import decode_scan
 from core.scan import Scan
 from core.simulation import SimulatedFilm, simulate_film
 
@@ -61,7 +61,7 @@ def simulated_scan(
 ) -> tuple[Scan, SimulatedFilm]:
     """A simulated film as a Scan, read back through the same door as an upload, with its truth."""
     film = simulate_film(seed, finding, rows=rows, columns=columns, side=side)
-    return read_scan(film_to_dicom(film)), film
+    return decode_scan(film_to_dicom(film)), film
 
 
 def list_samples() -> tuple[Sample, ...]:

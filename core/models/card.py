@@ -25,10 +25,14 @@ class Label(_Record):
 
 
 class InputSpec(_Record):
-    """The tensor that the network takes: ``size`` x ``size``, grey 0..1 after the file's own window, (x - mean) / std."""
+    """The tensor that the network takes: ``size`` x ``size``, grey 0..1 after the file's own window, (x - mean) / std.
+
+    ``fit``: the whole picture on a black square, or a picture that fills the square and loses its longer ends.
+    """
 
     channels: Literal[1, 3]
     size: Annotated[int, Field(ge=8, le=2048)]
+    fit: Literal["whole", "crop"] = "whole"
     mean: float
     std: Annotated[float, Field(gt=0)]
 

@@ -1,28 +1,46 @@
-"""Bytes -> Scan. ``read_scan`` is the one door."""
+"""Bytes -> Scan. ``read_scan`` (one file) and ``read_study`` (several, or an archive) are the doors; both are guarded."""
 
-import hashlib
+from collections.abc import Sequence
 
-import numpy as np
-
-from core.errors import DamagedScan
-from core.reading.dicom import read_dicom
-from core.reading.formats import sniff
-from core.reading.raster import read_raster
+from core.errors import DecodingStopped
+from core.reading.archive import is_zip
+from core.reading.guard import GUARD, Report, WorkerDied
+from core.reading.study import LeftOut, Study
 from core.scan import Scan
 
+# Files of one upload that may each cost a worker its life before the upload is refused as a whole.
+_PATIENCE = 3
 
-def read_scan(data: bytes) -> Scan:
-    """Read a file's bytes: DICOM, PNG, JPEG or TIFF, told apart by content.
 
-    Raises ScanError (NotAnImage, DamagedScan, ScanTooLarge) with a sentence to show.
+def read_scan(data: bytes, report: Report | None = None) -> Scan:
+    """Read a file's bytes: DICOM, PNG, JPEG, TIFF or NIfTI, told apart by content; the first volume where it holds several.
+
+    It is decoded in a process of its own. Raises ScanError (NotAnImage, DamagedScan, ScanTooLarge, DecodingStopped) with a
+    sentence to show.
     """
-    kind = sniff(data)
-    digest = hashlib.sha256(data).hexdigest()
-    scan = read_dicom(data, digest) if kind == "DICOM" else read_raster(data, kind, digest)
-    _check_finite(scan)
+    scan: Scan = GUARD.run("scan", [("", data)], report=report)
     return scan
 
 
-def _check_finite(scan: Scan) -> None:
-    if scan.stored.dtype.kind == "f" and not bool(np.isfinite(scan.stored).all()):
-        raise DamagedScan("Some pixels hold no number (NaN or infinity); export the scan again from its source.")
+def read_study(files: Sequence[tuple[str, bytes]], report: Report | None = None) -> Study:
+    """Read files (name, bytes) that belong together, zip archives among them: series by UID, slices sorted by place.
+
+    A file that cannot be read is named in ``Study.left_out``, also one that its decoder died of.
+    Raises TwoPatients, and ScanError with a sentence to show where nothing can be shown.
+    """
+    skip: frozenset[int] = frozenset()
+    died: list[LeftOut] = []
+    while True:
+        try:
+            study: Study = GUARD.run("study", files, skip=skip, report=report)
+        except WorkerDied as exc:
+            if _holds_one(files) or len(died) == _PATIENCE:
+                raise DecodingStopped(str(exc)) from exc
+            skip |= {exc.at}
+            died.append(LeftOut(f"file {exc.at + 1}", str(exc)))
+        else:
+            return Study(study.scans, study.left_out + tuple(died)) if died else study
+
+
+def _holds_one(files: Sequence[tuple[str, bytes]]) -> bool:
+    return len(files) == 1 and not is_zip(files[0][1])

@@ -6,26 +6,27 @@ import math
 import re
 import warnings
 import zlib
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
-from pydicom.sequence import Sequence
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from core.errors import DamagedScan, NotAnImage, RadLensError, ScanError, ScanTooLarge
-from core.reading.limits import check_size, max_inflated_bytes
-from core.scan import Geometry, LookupTable, ModalityLut, Photometric, Scan, VoiFunction, Window, is_usable_window
+from core.reading.dicom_geometry import functional_group, geometry, plane, values
+from core.reading.dicom_pixels import check_dimensions, decode_pixels, has_pixels
+from core.reading.doctor import header_signs
+from core.reading.limits import max_inflated_bytes
+from core.reading.stacks import arranged, in_one_scale
+from core.scan import LookupTable, ModalityLut, Overlay, Photometric, Scan, VoiFunction, Window, is_usable_window
 
 Array = npt.NDArray[Any]
 # pydicom's warnings and log repeat the value they complain about, which may be a patient's name.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
-_PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Only these reach Scan.facts. None of them names a person, a place or a date.
 _FACTS = (
     "Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "Laterality", "PhotometricInterpretation",
@@ -48,11 +49,10 @@ _KINDS_WITHOUT_PIXELS = (
     ("Media Storage Directory", "a DICOMDIR, the list of contents of a disc"),
 )
 _VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR": "LINEAR", "LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
-_DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))
 
 
-def read_dicom(data: bytes, digest: str) -> Scan:
-    """A DICOM file as a Scan.
+def read_dicom(data: bytes, digest: str) -> tuple[Scan, Dataset]:
+    """A DICOM file as a Scan, and its header for those who put series together; the header stays in the reading process.
 
     Raises NotAnImage for objects without pixels (reports, structure sets, PDF), DamagedScan where the header or the
     pixels cannot be read, ScanTooLarge by arithmetic before decoding.
@@ -62,14 +62,14 @@ def read_dicom(data: bytes, digest: str) -> Scan:
         return _read(data, digest)
 
 
-def _read(data: bytes, digest: str) -> Scan:
-    dataset = _parse(data)
+def _read(data: bytes, digest: str) -> tuple[Scan, Dataset]:
+    dataset = parse_dicom(data)
     try:
         _check_has_pixels(dataset)
-        _check_dimensions(dataset)
-        stored = _decode(dataset)
-        return _scan(dataset, stored, digest)
-    except (RadLensError, KeyboardInterrupt, SystemExit):
+        check_dimensions(dataset)
+        scan = scan_of(dataset, decode_pixels(dataset), digest)
+        return _as_stack(scan, dataset), dataset
+    except (RadLensError, KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as exc:  # pylibjpeg-rle raises PanicException, a BaseException; broken headers nearly any type
         raise DamagedScan(
@@ -88,7 +88,11 @@ def _check_inflated(data: bytes) -> None:
             raise ScanTooLarge(f"The file inflates to more than {limit >> 20} MiB; export it uncompressed and smaller.")
 
 
-def _parse(data: bytes) -> Dataset:
+def parse_dicom(data: bytes) -> Dataset:
+    """The header and the pixels still encoded.
+
+    Raises DamagedScan where they cannot be read, ScanTooLarge where a deflated file holds too much.
+    """
     _check_inflated(data)
     try:
         dataset = dcmread(BytesIO(data), force=True)
@@ -104,7 +108,7 @@ def _parse(data: bytes) -> Dataset:
 
 
 def _check_has_pixels(dataset: Dataset) -> None:
-    if any(name in dataset for name in _PIXEL_ELEMENTS):
+    if has_pixels(dataset):
         return
     name = _class_name(dataset)
     kind = next((words for key, words in _KINDS_WITHOUT_PIXELS if key in name), None)
@@ -115,60 +119,8 @@ def _check_has_pixels(dataset: Dataset) -> None:
     raise NotAnImage("This DICOM file holds no picture. Upload a scan.")
 
 
-def _check_dimensions(dataset: Dataset) -> None:
-    rows, columns = _whole_number(dataset, "Rows"), _whole_number(dataset, "Columns")
-    frames, samples = _whole_number(dataset, "NumberOfFrames", 1), _whole_number(dataset, "SamplesPerPixel", 1)
-    bits = _whole_number(dataset, "BitsAllocated", 64 if "DoubleFloatPixelData" in dataset else 32)
-    if min(rows, columns, frames, samples) < 1 or samples not in (1, 3, 4) or bits not in (1, 8, 16, 32, 64):
-        raise DamagedScan(
-            f"The DICOM header describes no possible picture ({columns} x {rows}, {frames} frames, {samples} samples "
-            f"of {bits} bits); export the scan again."
-        )
-    check_size(rows, columns, samples, frames, max(1, bits // 8))
-
-
-def _whole_number(dataset: Dataset, keyword: str, default: int = 0) -> int:
-    value = dataset.get(keyword)
-    if value in (None, ""):
-        return default
-    try:
-        return int(value)
-    except (TypeError, ValueError) as exc:
-        raise DamagedScan(f"The DICOM element {keyword} is not one whole number; export the scan again.") from exc
-
-
-def _decode(dataset: Dataset) -> Array:
-    """Pixels as (frames, rows, columns) or (frames, rows, columns, 3): colour as RGB of 8 bits, grey as stored."""
-    pixels = pixel_array(dataset)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, dataset)
-    colour = dataset.PhotometricInterpretation == "PALETTE COLOR" or int(dataset.SamplesPerPixel) > 1
-    expected = 4 if colour else 3
-    stored = pixels[None] if pixels.ndim == expected - 1 else pixels
-    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    return _eight_bit_colour(stored[..., :3], dataset) if colour else _significant_bits(stored, dataset)
-
-
-def _eight_bit_colour(pixels: Array, dataset: Dataset) -> Array:
-    bits = pixels.dtype.itemsize * 8 if pixels.dtype.kind == "u" else int(dataset.BitsStored)
-    if dataset.PhotometricInterpretation != "PALETTE COLOR":
-        bits = int(dataset.BitsStored)
-    return np.ascontiguousarray(pixels >> (bits - 8) if bits > 8 else pixels).astype(np.uint8)
-
-
-def _significant_bits(stored: Array, dataset: Dataset) -> Array:
-    """Only BitsStored bits are pixels; the others may hold overlays or rubbish (PS3.5 8.1.1)."""
-    allocated = stored.dtype.itemsize * 8
-    bits = int(dataset.get("BitsStored", allocated))
-    if stored.dtype.kind not in "iu" or not 1 <= bits < allocated:
-        return np.ascontiguousarray(stored)
-    if stored.dtype.kind == "u":
-        return np.bitwise_and(stored, (1 << bits) - 1, dtype=stored.dtype)
-    up = allocated - bits
-    return np.right_shift(np.left_shift(stored, up), up)
-
-
-def _scan(dataset: Dataset, stored: Array, digest: str) -> Scan:
+def scan_of(dataset: Dataset, stored: Array, digest: str) -> Scan:
+    """The Scan of a header and its pixels as ``decode_pixels`` gives them."""
     colour = stored.ndim == 4
     photometric: Photometric = "RGB" if colour else "MONOCHROME2"
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -184,26 +136,65 @@ def _scan(dataset: Dataset, stored: Array, digest: str) -> Scan:
         windows=() if colour else windows,
         voi_lut=None if colour else _voi_lut(dataset),
         padding=None if colour else _padding(dataset),
-        geometry=Geometry(_spacing(dataset), _orientation(dataset)),
+        geometry=geometry(dataset),
         modality=_code(dataset, "Modality"),
         body_part=_code(dataset, "BodyPartExamined"),
         view=_code(dataset, "ViewPosition"),
         facts=_facts(dataset, stored),
+        overlays=_overlays(dataset, stored.shape[:3]),
+        signs=header_signs(dataset),
         notes=notes,
     )
 
 
-def _functional_group(dataset: Dataset, macro: str) -> Dataset:
-    """The macro of an enhanced multi-frame object (shared, else of the first frame), else the dataset itself (PS3.3 C.7.6.16)."""
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        items = dataset.get(groups)
-        if items and items[0].get(macro):
-            return items[0][macro].value[0]
-    return dataset
+def _as_stack(scan: Scan, dataset: Dataset) -> Scan:
+    """The frames of an enhanced multi-frame object in the order of their places, in one scale (PS3.3 C.7.6.16)."""
+    if scan.frame_count == 1 or "PerFrameFunctionalGroupsSequence" not in dataset:
+        return scan
+    luts = [_modality_lut(dataset, frame) for frame in range(scan.frame_count)]
+    scan = in_one_scale(scan, luts)
+    planes = [plane(dataset, frame) for frame in range(scan.frame_count)]
+    stack = arranged(planes)
+    if stack is None:
+        return scan
+    overlays = tuple(replace(overlay, mask=overlay.mask[stack.order]) for overlay in scan.overlays)
+    stored = scan.stored if stack.order == sorted(stack.order) else scan.stored[stack.order]
+    return replace(
+        scan,
+        stored=stored,
+        geometry=stack.applied_to(scan.geometry),
+        overlays=overlays,
+        signs={**scan.signs, **stack.signs},
+    )
 
 
-def _modality_lut(dataset: Dataset) -> ModalityLut:
-    source = _functional_group(dataset, "PixelValueTransformationSequence")
+def _overlays(dataset: Dataset, shape: tuple[int, ...]) -> tuple[Overlay, ...]:
+    """The overlay planes with data of their own (PS3.3 C.9.2); one that does not fit is left out."""
+    found = []
+    for group in range(0x6000, 0x6020, 2):
+        if (group, 0x3000) in dataset:
+            with contextlib.suppress(Exception):  # an overlay that cannot be read must not cost the picture
+                found.append(_overlay(dataset, group, shape))
+    return tuple(found)
+
+
+def _overlay(dataset: Dataset, group: int, shape: tuple[int, ...]) -> Overlay:
+    drawn = np.asarray(dataset.overlay_array(group))
+    drawn = (drawn[None] if drawn.ndim == 2 else drawn).astype(np.bool_)
+    top, left = (int(v) - 1 for v in dataset[group, 0x0050].value)
+    first = int(dataset[group, 0x0051].value) - 1 if (group, 0x0051) in dataset else 0
+    mask = np.zeros(shape, np.bool_)
+    # One plane for a file of several frames belongs to all of them.
+    frames = slice(None) if len(drawn) == 1 and first == 0 else slice(first, first + len(drawn))
+    rows, columns = slice(max(top, 0), top + drawn.shape[1]), slice(max(left, 0), left + drawn.shape[2])
+    place = mask[frames, rows, columns]
+    cropped = drawn[:, max(-top, 0) :, max(-left, 0) :]
+    place[...] = cropped[:, : place.shape[1], : place.shape[2]]
+    return Overlay(mask, region=str(dataset[group, 0x0040].value) == "R")
+
+
+def _modality_lut(dataset: Dataset, frame: int = 0) -> ModalityLut:
+    source = functional_group(dataset, "PixelValueTransformationSequence", frame)
     tables = dataset.get("ModalityLUTSequence")
     if tables:
         return ModalityLut(unit=_words(tables[0].get("ModalityLUTType")), table=_table(tables[0], _byte_order(dataset)))
@@ -241,11 +232,11 @@ def _table(item: Dataset, byte_order: str) -> LookupTable:
 
 
 def _windows(dataset: Dataset) -> tuple[tuple[Window, ...], tuple[str, ...]]:
-    source = _functional_group(dataset, "FrameVOILUTSequence")
+    source = functional_group(dataset, "FrameVOILUTSequence")
     function = _VOI_FUNCTIONS.get(_text(source.get("VOILUTFunction")) or "LINEAR")
-    explanations = _values(source, "WindowCenterWidthExplanation")
+    explanations = values(source, "WindowCenterWidthExplanation")
     windows, unusable = [], 0
-    for index, (c, w) in enumerate(zip(_values(source, "WindowCenter"), _values(source, "WindowWidth"), strict=False)):
+    for index, (c, w) in enumerate(zip(values(source, "WindowCenter"), values(source, "WindowWidth"), strict=False)):
         with contextlib.suppress(TypeError, ValueError):
             centre, width = float(c), float(w)
             if function is not None and is_usable_window(centre, width, function):
@@ -267,40 +258,22 @@ def _padding(dataset: Dataset) -> tuple[float, float] | None:
     return None
 
 
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    source = _functional_group(dataset, "PixelMeasuresSequence")
-    with contextlib.suppress(TypeError, ValueError):
-        row, column = (float(v) for v in _values(source, "PixelSpacing"))
-        if 0 < row < 1e3 and 0 < column < 1e3:
-            return row, column
-    return None
-
-
-def _orientation(dataset: Dataset) -> tuple[str, str] | None:
-    """PatientOrientation as said, else the letters of ImageOrientationPatient's direction cosines (PS3.3 C.7.6.2.1.1)."""
-    said = [str(v) for v in _values(dataset, "PatientOrientation")]
-    if len(said) == 2 and all(set(v) <= set("LRAPHF") and v for v in said):
-        return said[0], said[1]
-    source = _functional_group(dataset, "PlaneOrientationSequence")
-    with contextlib.suppress(TypeError, ValueError):
-        cosines = [float(v) for v in _values(source, "ImageOrientationPatient")]
-        if len(cosines) == 6 and all(math.isfinite(v) for v in cosines):
-            row, column = _letters(cosines[:3]), _letters(cosines[3:])
-            return (row, column) if row and column else None
-    return None
-
-
-def _letters(direction: list[float]) -> str:
-    """The axes that a direction leans to by more than about 20 degrees, the strongest first."""
-    parts = sorted(zip((abs(v) for v in direction), direction, _DIRECTIONS, strict=True), key=lambda p: -p[0])
-    return "".join(names[0] if value > 0 else names[1] for size, value, names in parts if size > 0.35)
-
-
 def _facts(dataset: Dataset, stored: Array) -> dict[str, str]:
     facts = {"Format": "DICOM", "Object": _class_name(dataset), "Encoding": _syntax_name(dataset)}
     facts["Size"] = f"{stored.shape[2]} x {stored.shape[1]}" + (f", {len(stored)} frames" if len(stored) > 1 else "")
+    if rate := _frame_rate(dataset):
+        facts["Frames per second"] = rate
     facts["Bits"] = str(dataset.get("BitsStored", stored.dtype.itemsize * 8))
     return facts | {name: text for name in _FACTS if (text := _code(dataset, name))}
+
+
+def _frame_rate(dataset: Dataset) -> str:
+    """How fast a cine was recorded (PS3.3 C.7.6.5), or nothing."""
+    with contextlib.suppress(TypeError, ValueError):
+        rate = float(dataset.get("CineRate") or dataset.get("RecommendedDisplayFrameRate") or 0)
+        rate = rate or 1000 / float(dataset.get("FrameTime") or math.inf)
+        return f"{rate:.3g}" if 0 < rate < 1000 else ""
+    return ""
 
 
 def _class_name(dataset: Dataset) -> str:
@@ -328,19 +301,12 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _values(dataset: Dataset, keyword: str) -> list[Any]:
-    value = dataset.get(keyword)
-    if value is None or value == "" or isinstance(value, Sequence):
-        return []
-    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
-
-
 def _number(dataset: Dataset, keyword: str, default: float) -> float:
-    values = _values(dataset, keyword)
-    if not values:
+    found = values(dataset, keyword)
+    if not found:
         return default
     try:
-        number = float(values[0])
+        number = float(found[0])
     except (TypeError, ValueError) as exc:
         raise DamagedScan(f"The DICOM element {keyword} is not a number; export the scan again.") from exc
     if not math.isfinite(number):

@@ -14,7 +14,7 @@ from core.errors import ConfigurationError, ScanError
 from core.metrics import Box
 from core.models.card import InputSpec
 from core.preprocessing import Letterbox, to_model_input
-from core.reading import read_scan
+from core.reading.decoding import decode_scan
 from core.samples import simulated_scan
 from core.simulation import FINDINGS
 
@@ -105,7 +105,7 @@ def load_split(
     pictures, kept, boxes, unreadable = [], [], [], []
     for position, row in enumerate(wanted):
         try:
-            scan = read_scan((folder / row["file"]).read_bytes())
+            scan = decode_scan((folder / row["file"]).read_bytes())
         except (ScanError, OSError):
             unreadable.append(row["file"])
             continue

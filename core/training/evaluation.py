@@ -19,7 +19,7 @@ from core.metrics import (
 )
 from core.models.card import Evaluation, LabelFigures, ModelCard, OperatingPoint
 from core.models.loading import Model
-from core.reading import read_scan
+from core.reading.decoding import decode_scan
 from core.samples import simulated_scan
 from core.scan import Scan
 from core.simulation import FINDINGS
@@ -63,7 +63,7 @@ def measure(
     examples, unreadable = [], 0
     for position, row in enumerate(wanted):
         try:
-            scan = read_scan((folder / row["file"]).read_bytes())
+            scan = decode_scan((folder / row["file"]).read_bytes())
         except (ScanError, OSError):
             unreadable += 1
             continue
