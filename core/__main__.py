@@ -1,11 +1,10 @@
-"""The command line: ``python -m core predict | explain | train | evaluate | samples``."""
+"""The command line: ``python -m core predict | show | explain | train | evaluate | samples``."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import numpy as np
 import typer
@@ -14,25 +13,22 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from core.errors import NoFittingModel, RadLensError, ScanError
-from core.models.catalogue import Catalogue, read_catalogue
+from core.errors import RadLensError, ScanError
+from core.models.catalogue import read_catalogue
 from core.models.scope import choose_model
-from core.reading import read_scan
-from core.scan import Scan
-
-if TYPE_CHECKING:
-    from core.models.loading import Model
+from core.reading.study import Study
+from core.records import AUTO, Record, card_for, predictions, shown, study_at
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 T = TypeVar("T")
 
 _output, _messages = Console(), Console(stderr=True)
 
-AUTO = "auto"
 USAGE_ERROR = 2
 REFUSED = 1
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or auto: chosen by modality and body part.")]
+SeriesOption = Annotated[int, typer.Option("--series", min=0, help="Which scan of several, from 0.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder with index.csv; else RADLENS_DATA.")]
 
@@ -45,7 +41,9 @@ class Method(StrEnum):
 
 @app.command()
 def predict(
-    paths: Annotated[list[str], typer.Argument(help="Scans: DICOM, PNG, JPEG or TIFF.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Scans: DICOM, PNG, JPEG, TIFF or NIfTI; folders and zips of them.")
+    ],
     model: ModelOption = AUTO,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,7 +54,7 @@ def predict(
     refused = False
     rows = []
     for path in paths:
-        for row in _predictions(path, model, catalogue):
+        for row in predictions(path, model, catalogue):
             refused |= row["status"] == "refused"
             if as_json:
                 typer.echo(json.dumps(row, allow_nan=False))
@@ -68,17 +66,51 @@ def predict(
 
 
 @app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="A scan, a folder or a zip.")],
+    npy: Annotated[Path | None, typer.Option("--npy", help="The displayed grey, 0..1, float32, upright.")] = None,
+    series: SeriesOption = 0,
+    frame: Annotated[int | None, typer.Option("--frame", min=0, help="One frame, from 0; else all of them.")] = None,
+    model: ModelOption = AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """What is displayed of a scan, and how it came about: size, spacing, orientation, verdicts, pixel history."""
+    try:
+        study = study_at(path)
+    except ScanError as exc:
+        if as_json:
+            typer.echo(json.dumps({"file": str(path), "status": "refused", "reason": str(exc)}))
+            raise typer.Exit(REFUSED) from exc
+        _fail(str(exc), REFUSED)
+    catalogue = read_catalogue()
+    scan = study.scans[min(series, len(study.scans) - 1)]
+    card = _usage(lambda: card_for(scan, catalogue) if model.lower() == AUTO else catalogue.card(model))
+    grey, record = _usage(lambda: shown(study, series, frame, card))
+    if npy:
+        np.save(npy, grey)
+    record = {"file": str(path), **record}
+    if as_json:
+        typer.echo(json.dumps(record, allow_nan=False))
+    else:
+        _output.print(_shown_table(record))
+
+
+@app.command()
 def explain(
     path: Annotated[Path, typer.Argument(help="One scan.")],
     label: Annotated[str, typer.Option("--label", help="The label to explain, in any case.")],
     out: Annotated[Path | None, typer.Option("--out", help="PNG of the heatmap over the scan.")] = None,
     npy: Annotated[Path | None, typer.Option("--npy", help="Signed evidence, float32, on the scan's grid.")] = None,
     model: ModelOption = AUTO,
+    series: SeriesOption = 0,
     frame: Annotated[int, typer.Option("--frame", min=0, help="Frame of a multi-frame file, from 0.")] = 0,
     method: Annotated[Method, typer.Option("--method")] = Method.gradcam,
 ) -> None:
     """The heatmap of one label as a picture and as numbers."""
-    scan = _scan_or_exit(path)
+    study = _study_or_exit(path)
+    if series >= len(study.scans):
+        _fail(f"There are {len(study.scans)} scans, counted from 0; there is no scan {series}.", USAGE_ERROR)
+    scan = study.scans[series]
     if frame >= scan.frame_count:
         _fail(f"The file has {scan.frame_count} frames, counted from 0; there is no frame {frame}.", USAGE_ERROR)
     catalogue = read_catalogue()
@@ -178,65 +210,9 @@ def samples(out: Annotated[Path, typer.Option("--out", help="Folder to write the
         typer.echo(f"{sample.id}.dcm  {sample.title}")
 
 
-def _predictions(path: str, model: str, catalogue: Catalogue) -> Iterator[dict[str, Any]]:
-    """One record a frame, in the contract's form, whatever happens; ``file`` is the path as it was typed."""
-    blank: dict[str, Any] = {
-        "file": path, "frame": None, "digest": None, "model": None, "weights": None,
-        "status": "refused", "reason": None, "scores": {}, "logits": {},
-    }  # fmt: skip
+def _study_or_exit(path: Path) -> Study:
     try:
-        scan = read_scan(_bytes(Path(path)))
-    except ScanError as exc:
-        yield {**blank, "reason": str(exc)}
-        return
-    for frame in range(scan.frame_count):
-        yield {**blank, "frame": frame, "digest": scan.digest, **_answer(scan, frame, model, catalogue)}
-
-
-def _answer(scan: Scan, frame: int, model: str, catalogue: Catalogue) -> dict[str, Any]:
-    try:
-        if model.lower() == AUTO:
-            card = choose_model(catalogue.cards.values(), scan)
-            reason = f"{card.id} was chosen by modality {scan.modality} and body part {scan.body_part}."
-        else:
-            card, reason = catalogue.card(model), None
-    except NoFittingModel as exc:
-        return {"status": "withheld", "reason": str(exc)}
-    from core.analysis import analyse
-
-    try:
-        analysis = analyse(_loaded(card.id), scan, frame)
-    except RadLensError as exc:
-        return {"status": "withheld", "model": card.id, "weights": card.weights_sha256, "reason": str(exc)}
-    return {
-        "model": card.id,
-        "weights": card.weights_sha256,
-        "status": "ok",
-        "reason": reason,
-        "scores": dict(analysis.prediction.scores),
-        "logits": dict(analysis.prediction.logits),
-    }
-
-
-@cache
-def _loaded(model_id: str) -> "Model":
-    from core.models.loading import load_model
-
-    return load_model(model_id)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except IsADirectoryError as exc:
-        raise ScanError("This is a folder; name the scans in it one by one.") from exc
-    except OSError as exc:
-        raise ScanError("The file cannot be opened; check that it exists and may be read.") from exc
-
-
-def _scan_or_exit(path: Path) -> Scan:
-    try:
-        return read_scan(_bytes(path))
+        return study_at(path)
     except ScanError as exc:
         _fail(str(exc), REFUSED)
 
@@ -254,7 +230,17 @@ def _fail(sentence: str, status: int) -> NoReturn:
     raise typer.Exit(status)
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _shown_table(record: Record) -> Table:
+    """The record of ``show`` for people."""
+    table = Table("what", "value")
+    for name, value in record.items():
+        lists = name in {"verdicts", "history", "left_out"}
+        words = "\n".join(", ".join(f"{k}: {v}" for k, v in item.items()) for item in value) if lists else str(value)
+        table.add_row(name, Text(words))
+    return table
+
+
+def _table(rows: list[Record]) -> Table:
     """The records of ``predict`` for people: highest scores first, three a scan."""
     table = Table("file", "frame", "status", "model", "highest scores", "reason")
     for row in rows:

@@ -62,24 +62,27 @@ def read_files(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[
     """
     pieces: list[_Piece] = []
     left_out: list[LeftOut] = []
-    decoded = 0
+    patients: dict[tuple[str, ...], Dataset] = {}
+    decoded = damaged = 0
     for number, total, entry in _entries(files, skip):
         tick(number, total)
         try:
             found = _pieces(entry)
         except ScanError as exc:
             left_out.append(LeftOut(entry.name, str(exc)))
+            damaged += not isinstance(exc, NotAnImage)
             continue
         decoded += sum(piece.scan.stored.nbytes for piece in found)
         if decoded > max_decoded_bytes():
             raise DamagedScan(
                 f"The study would take more than {max_decoded_bytes() >> 20} MiB once decoded; upload fewer series."
             )
-        _check_one_patient(pieces[:1] + found)
+        for piece in found:
+            _check_one_patient(patients, piece.who)
         pieces += found
     if not pieces:
         raise _nothing(left_out)
-    return Study(tuple(_scans(pieces, len(left_out))), tuple(left_out))
+    return Study(tuple(_scans(pieces, damaged)), tuple(left_out))
 
 
 def _entries(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[int]) -> Iterator[tuple[int, int, Entry]]:
@@ -127,12 +130,16 @@ def _text(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _check_one_patient(pieces: list[_Piece]) -> None:
-    first = pieces[0].who if pieces else Dataset()
-    if not all(same_patient(first, piece.who) for piece in pieces):
+def _check_one_patient(known: dict[tuple[str, ...], Dataset], who: Dataset) -> None:
+    """Compare with everyone known so far; files that say exactly the same are compared once."""
+    said = tuple(_text(who, keyword) for keyword in _WHO)
+    if said in known:
+        return
+    if not all(same_patient(other, who) for other in known.values()):
         raise TwoPatients(
             "The upload holds files of two patients, so none of them is shown; upload one patient's study at a time."
         )
+    known[said] = who
 
 
 def _nothing(left_out: list[LeftOut]) -> ScanError:
@@ -143,12 +150,12 @@ def _nothing(left_out: list[LeftOut]) -> ScanError:
     return NotAnImage(f"None of the {len(left_out)} files is a scan that can be read. The first: {left_out[0].reason}")
 
 
-def _scans(pieces: list[_Piece], left_out: int) -> Iterator[Scan]:
+def _scans(pieces: list[_Piece], damaged: int) -> Iterator[Scan]:
     """Every series as one scan, in the order in which they came."""
     studies = len({piece.study for piece in pieces if piece.study})
     signs = {"two-studies": str(studies)} if studies > 1 else {}
-    if left_out:
-        signs["left-out"] = str(left_out)
+    if damaged:
+        signs["left-out"] = str(damaged)
     order = list(dict.fromkeys(_group(piece) for piece in pieces))
     ranked = sorted(pieces, key=lambda piece: order.index(_group(piece)))
     for _, members in groupby(ranked, key=_group):
