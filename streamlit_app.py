@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import cache, state
+from dashboard import cache, frames, state
 from dashboard.pages import model_card, network, review
 from dashboard.texts import t
 from dashboard.widgets import open_panel
@@ -32,4 +32,8 @@ def main() -> None:
         started.begin()
 
 
-main()
+if __name__ == "__main__":
+    main()
+else:
+    # The server imports this file for its routes; Streamlit runs it as the page.
+    app = st.App(__file__, routes=frames.ROUTES)

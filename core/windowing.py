@@ -36,10 +36,14 @@ def modality_values(scan: Scan, frame: int = 0) -> FloatImage:
 
 
 def default_window(scan: Scan) -> Window:
-    """The window the scan opens with: the file's first, else the full range of 8 bits, else an automatic one."""
+    """The window the scan opens with: the file's first, else the full range of 8 bits, else an automatic one.
+
+    Eight bits of a NIfTI volume are as a rule no grey levels but numbers of labels: they get an automatic window.
+    """
     if scan.windows:
         return scan.windows[0]
-    if scan.is_colour or (scan.bits_stored == 8 and scan.stored.dtype == np.uint8 and scan.modality_lut.is_identity):
+    grey_levels = scan.bits_stored == 8 and scan.stored.dtype == np.uint8 and scan.modality_lut.is_identity
+    if scan.is_colour or (grey_levels and scan.source_format != "NIfTI"):
         return EIGHT_BIT
     return automatic_window(scan)
 

@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """No model was made for this scan; ``choices`` can be tried by hand."""
+    """No answer is shown: no model was made for this scan (``choices`` can be tried by hand), or none can be."""
 
     reason: str
     choices: "tuple[ModelCard, ...]"
@@ -62,10 +62,14 @@ def card_for(scan: "Scan") -> "tuple[ModelCard, str | None]":
 
 def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
     """The answer for a frame, from the cache where it is known."""
+    from core.reading.doctor import blocking, examine
+
     try:
         card, warning = card_for(scan)
     except NoFittingModel as exc:
         return Withheld(str(exc), tuple(cache.catalogue().cards.values()))
+    if verdict := blocking(examine(scan, card)):
+        return Withheld(f"{verdict.sentence} {verdict.advice}", ())
     try:
         model = cache.model(card.id)
         analysis = cache.analysis(scan.digest, frame, card.weights_sha256, scan, model)

@@ -36,6 +36,9 @@ class StartUp:
             # The first sample is drawn before torch's import competes for the processor.
             core.samples.list_samples()[0].load()
             self.reading.set()
+            from core.reading.guard import GUARD
+
+            GUARD.warm_up()
             import core.analysis
             import core.inside.filters
 
@@ -65,6 +68,33 @@ def model(model_id: str) -> "Model":
     from core.models.loading import load_model
 
     return load_model(model_id)
+
+
+@st.cache_resource(scope="session", max_entries=2, show_spinner=False)
+def pixels(digest: str, case: str, frame: int, source: str, _scan: "Scan") -> bytes:
+    """The message that brings a scan to the browser, kept for this session only."""
+    from dashboard.packing import pixels_message
+
+    return pixels_message(_scan, case, frame, source)
+
+
+def preview_png(data: bytes) -> bytes | None:
+    """A quick small picture of a large JPEG 2000 film as PNG, or None. Not cached: the film itself follows."""
+    from core.reading import read_preview
+
+    preview = read_preview(data)
+    if preview is None:
+        return None
+    from core.overlay import encode_png, to_eight_bits
+    from core.windowing import display_grey
+
+    return encode_png(to_eight_bits(display_grey(preview)))
+
+
+def forget_session() -> None:
+    """Drop what this session computed from its scans."""
+    pixels.clear()
+    analysis.clear()
 
 
 @st.cache_resource(scope="session", max_entries=4, show_spinner=False)

@@ -1,16 +1,23 @@
 """The only file that names st.session_state keys: which case is open, which choices the reader made, what was noted."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from core.errors import ScanError
+from dashboard import cache
+from dashboard.frames import Offer
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+    from core.reading.guard import Report
+    from core.reading.study import LeftOut
     from core.scan import Scan
+    from dashboard.slices import SliceRun
 
 _CASE = "case"
 _NOTES = "notes"
@@ -19,22 +26,39 @@ _UPLOADS = "upload_number"
 _VISITED = "visited"
 _MODELS = "models_chosen_by_hand"
 
-LABEL, OPACITY, MODE, FRAME, WINDOW = "label", "opacity", "mode", "frame", "window"
+_FRAME = "frame"
+_SLICE_RUN = "slice_run"
 LAYER, ORDER, SCALE, CHANNEL = "layer", "order", "scale", "channel"
-SAMPLE = "sample"
+SAMPLE, SERIES, FOLDER = "sample", "series", "folder"
 # What the reader chose stays when the page changes; Streamlit forgets a widget that is not drawn.
-_KEPT = (LABEL, OPACITY, MODE, FRAME, WINDOW, LAYER, ORDER, SCALE, CHANNEL)
+_KEPT = (LAYER, ORDER, SCALE, CHANNEL, FOLDER)
+_OF_THE_CASE = (_FRAME, _SLICE_RUN, SERIES, LAYER, CHANNEL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What is open: a scan, or the sentence that says why there is none. ``title`` may be a file's name: shown literally."""
+    """What is open: the scans of one upload, or the sentence that says why there are none.
+
+    ``title`` may be a file's name: shown literally. ``offer`` lets the browser fetch the frames of the scan in front.
+    """
 
     title: str
-    scan: "Scan | None" = field(default=None, repr=False)
+    scans: "tuple[Scan, ...]" = field(default=(), repr=False)
+    left_out: "tuple[LeftOut, ...]" = field(default=(), repr=False)
+    front: int = 0
+    offer: Offer | None = field(default=None, repr=False)
     refusal: str | None = None
     simulated: bool = False
-    key: str = ""
+
+    @property
+    def scan(self) -> "Scan | None":
+        """The scan in front."""
+        return self.scans[self.front] if self.scans else None
+
+    @property
+    def key(self) -> str:
+        """The digest of the scan in front: what choices, notes and caches go by."""
+        return self.scans[self.front].digest if self.scans else ""
 
 
 def choice(name: str, *within: str) -> str:
@@ -68,33 +92,47 @@ def current_case() -> Case | None:
     return case
 
 
-def open_case(data: bytes, title: str, *, simulated: bool = False) -> None:
-    """Forget the former case, then read this one; a file that cannot be read becomes a case with its refusal."""
-    from core.reading import read_scan
+def open_files(files: Sequence[tuple[str, bytes]], title: str, report: "Report | None" = None) -> None:
+    """Forget the former case, then read these files (name, bytes). What cannot be read becomes a case with its refusal."""
+    from core.reading import read_study
 
     forget_case()
     try:
-        scan = read_scan(data)
+        study = read_study(files, report)
     except ScanError as exc:
-        st.session_state[_CASE] = Case(title, refusal=str(exc), simulated=simulated)
+        st.session_state[_CASE] = Case(title, refusal=str(exc))
         return
-    st.session_state[_CASE] = Case(title, scan, simulated=simulated, key=scan.digest)
+    _put_in_front(Case(title, study.scans, study.left_out), 0)
 
 
 def open_sample(identifier: str) -> None:
     """Open a sample case by id; an unknown id opens nothing."""
+    from core.reading.decoding import decode_scan
     from core.samples import find_sample
 
     sample = find_sample(identifier)
     if sample is None:
         return
+    forget_case()
     try:
-        data = sample.load()
+        scan = decode_scan(sample.load())
     except ScanError as exc:
-        forget_case()
         st.session_state[_CASE] = Case(sample.title, refusal=str(exc))
         return
-    open_case(data, sample.title, simulated=sample.simulated)
+    _put_in_front(Case(sample.title, (scan,), simulated=sample.simulated), 0)
+
+
+def _put_in_front(case: Case, series: int) -> None:
+    scan = case.scans[series]
+    st.session_state[_CASE] = replace(case, front=series, offer=Offer(scan) if scan.frame_count > 1 else None)
+
+
+def show_chosen_series() -> None:
+    """Bring the scan of the case that the reader picked to the front."""
+    case, chosen = current_case(), st.session_state.get(SERIES)
+    if case is not None and isinstance(chosen, int) and chosen < len(case.scans):
+        forget_choices()
+        _put_in_front(case, chosen)
 
 
 def open_chosen_sample() -> None:
@@ -112,8 +150,32 @@ def first_visit() -> bool:
 
 
 def chosen_frame(frame_count: int) -> int:
-    """The frame that the reader looks at, counted from 0."""
-    return min(int(st.session_state.get(choice(FRAME), 1)), frame_count) - 1
+    """The frame that the reader looks at, counted from 0; a stack opens in its middle."""
+    chosen = st.session_state.get(choice(_FRAME), first_frame(frame_count))
+    return min(max(int(chosen), 0), frame_count - 1)
+
+
+def first_frame(frame_count: int) -> int:
+    """The frame that a scan opens with."""
+    return frame_count // 2 if frame_count > 1 else 0
+
+
+def follow_viewer(key: str) -> None:
+    """The viewer of that key says on which frame the reader came to rest; anything but a number is ignored."""
+    frame = st.session_state[key].get("frame")
+    if isinstance(frame, int | float) and math.isfinite(frame):
+        st.session_state[choice(_FRAME)] = int(frame)
+
+
+def slice_run(weights: str) -> "SliceRun | None":
+    """The run through all slices of the open case with this model, if it was started."""
+    run: SliceRun | None = st.session_state.get(choice(_SLICE_RUN, weights))
+    return run
+
+
+def keep_slice_run(weights: str, run: "SliceRun") -> None:
+    """Hold on to a run for as long as its case is open."""
+    st.session_state[choice(_SLICE_RUN, weights)] = run
 
 
 def note_key(case_key: str) -> str:
@@ -126,13 +188,21 @@ def forget_case() -> None:
     case = st.session_state.pop(_CASE, None)
     if case is not None and case.key:
         st.session_state[_FORMER] = (case.key, case.title)
-    for key in _chosen((LABEL, FRAME, WINDOW, LAYER, CHANNEL)):
-        st.session_state.pop(key, None)
+    forget_choices()
+
+
+def forget_choices() -> None:
+    """The choices that belonged to the scan in front; work on it in the background ends."""
+    for key in _chosen(_OF_THE_CASE):
+        former = st.session_state.pop(key, None)
+        if hasattr(former, "cancel"):
+            former.cancel()
 
 
 def close_case() -> None:
-    """Nothing is open any more; the list of samples shows no choice."""
+    """Nothing is open any more, and nothing of it is kept in memory; the list of samples shows no choice."""
     forget_case()
+    cache.forget_session()
     st.session_state.pop(SAMPLE, None)
 
 
@@ -169,12 +239,14 @@ def upload_key() -> str:
     return f"upload-{st.session_state.get(_UPLOADS, 0)}"
 
 
-def take_upload(file: "UploadedFile") -> None:
-    """Open an uploaded file, then give its memory back: Streamlit would hold the bytes as long as the session lives."""
-    open_case(file.getvalue(), file.name)
+def take_uploads(files: "Sequence[UploadedFile]", report: "Report | None" = None) -> None:
+    """Open uploaded files, then give their memory back: Streamlit would hold the bytes as long as the session lives."""
+    title = files[0].name if len(files) == 1 else f"{files[0].name} + {len(files) - 1}"
+    open_files([(file.name, file.getvalue()) for file in files], title, report)
     st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
     st.session_state.pop(SAMPLE, None)
-    _release(file)
+    for file in files:
+        _release(file)
 
 
 def _release(file: "UploadedFile") -> None:

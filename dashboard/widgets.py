@@ -10,7 +10,11 @@ from dashboard.answer import Answer, Failed, Withheld, answer_for
 from dashboard.texts import t
 
 if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
     from core.models.card import ModelCard, OperatingPoint
+    from core.reading.doctor import Verdict
+    from core.reading.guard import Progress
     from core.scan import Scan
 
 DEFAULT_SAMPLE_PARAMETER = "sample"
@@ -27,15 +31,43 @@ def open_panel() -> None:
     st.html(_STYLE)
     with st.sidebar:
         st.subheader(t("open.title"))
-        file = st.file_uploader(t("open.upload"), help=t("open.upload_help"), key=state.upload_key())
+        files = _uploader()
         _sample_choice()
         if state.current_case() is not None:
             st.button(t("open.close"), on_click=state.close_case)
         st.caption(t("app.notice"))
-    if file is not None:
-        with st.spinner(t("open.reading")):
-            state.take_upload(file)
+    if files:
+        _take(files)
         st.rerun()
+
+
+def _uploader() -> "list[UploadedFile]":
+    """Files, several files, an archive or a folder: what belongs together is opened together."""
+    folder = st.toggle(t("open.folder"), key=state.FOLDER)
+    found = st.file_uploader(
+        t("open.upload"),
+        help=t("open.upload_help"),
+        accept_multiple_files="directory" if folder else True,
+        key=state.upload_key(),
+    )
+    return list(found)
+
+
+def _take(files: "list[UploadedFile]") -> None:
+    """Read an upload, with a preview where the file offers one, and a sign of life until it is there."""
+    place, picture = st.empty(), st.empty()
+    place.progress(0.0, t("open.reading"))
+    if len(files) == 1 and (preview := cache.preview_png(files[0].getvalue())):
+        picture.image(preview, caption=t("open.preview"), output_format="PNG")
+
+    def report(progress: "Progress") -> None:
+        if progress.waiting:
+            place.progress(0.0, t("open.waiting"))
+        elif progress.total > 1:
+            share = progress.done / progress.total
+            place.progress(share, t("open.reading_of", done=progress.done + 1, total=progress.total))
+
+    state.take_uploads(files, report)
 
 
 def wait_for_reading() -> bool:
@@ -75,6 +107,45 @@ def refused(case: state.Case) -> None:
         st.markdown(f"**{t('refused.kept_notes')}**")
         st.text(former[1])
         notes_field(former[0])
+
+
+def series_choice(case: state.Case) -> None:
+    """Which scan of an upload of several is in front, and which files are no part of it."""
+    if len(case.scans) > 1:
+        titles = [f"{index + 1}. {_series_title(scan)}" for index, scan in enumerate(case.scans)]
+        state.prefer(state.SERIES, case.front)
+        st.selectbox(
+            t("series.choose", count=len(case.scans)),
+            range(len(case.scans)),
+            format_func=lambda index: titles[index],
+            key=state.SERIES,
+            on_change=state.show_chosen_series,
+        )
+    if case.left_out:
+        with st.expander(t("series.left_out", count=len(case.left_out))):
+            for left in case.left_out:
+                st.text(f"{left.name}: {left.reason}")
+
+
+def _series_title(scan: "Scan") -> str:
+    facts = scan.facts
+    parts = (facts.get("Modality", scan.source_format), facts.get("BodyPartExamined", ""), facts["Size"])
+    return ", ".join(part for part in parts if part)
+
+
+def verdict_list(verdicts: "tuple[Verdict, ...]") -> None:
+    """What the doctor found: warnings in full, notes folded away."""
+    warnings = [verdict for verdict in verdicts if verdict.severity != "note"]
+    notes = [verdict for verdict in verdicts if verdict.severity == "note"]
+    for verdict in warnings:
+        with st.container(border=True):
+            st.markdown(f":material/warning: **{verdict.name}**")
+            st.text(f"{verdict.sentence} {verdict.advice}")
+    if notes:
+        with st.expander(t("doctor.notes", count=len(notes))):
+            for verdict in notes:
+                st.markdown(f"**{verdict.name}**")
+                st.text(f"{verdict.sentence} {verdict.advice}")
 
 
 def banner(case: state.Case, scan: "Scan", frame: int, answer: Answer | Withheld | Failed | None) -> None:
@@ -131,10 +202,15 @@ def notes_field(case_key: str) -> None:
     )
 
 
-def score_table(answer: Answer, chosen: str) -> None:
+def score_texts(answer: Answer) -> dict[str, str]:
+    """Every label's score in words."""
+    return {code: score_text(score) for code, score in answer.analysis.prediction.scores.items()}
+
+
+def score_table(answer: Answer) -> None:
     """Every label with its score as number and bar, the operating point as a tick, and what that means in words."""
     card, scores = answer.model.card, answer.analysis.prediction.scores
-    rows = "".join(_score_row(card, label.code, label.words, scores[label.code], chosen) for label in card.labels)
+    rows = "".join(_score_row(card, label.code, label.words, scores[label.code]) for label in card.labels)
     heads = "".join(
         f'<th scope="col" colspan="{span}" style="text-align:left;padding:.2rem .4rem;font-weight:600">{html.escape(t(key))}</th>'
         for key, span in (("review.column_label", 1), ("review.column_score", 2), ("review.column_threshold", 1))
@@ -195,15 +271,14 @@ def _banner_part(name: str, value: str, detail: str) -> str:
     )
 
 
-def _score_row(card: "ModelCard", code: str, words: str, score: float, chosen_code: str) -> str:
+def _score_row(card: "ModelCard", code: str, words: str, score: float) -> str:
     point = card.thresholds.get(code)
     meaning = t("review.no_threshold")
     if point is not None:
         meaning = t("review.above" if score >= point.threshold else "review.below", threshold=f"{point.threshold:.2f}")
     cell = "padding:.35rem .4rem;vertical-align:middle"
-    chosen = "font-weight:600;background:rgba(127,127,127,.14);" if code == chosen_code else ""
     return (
-        f'<tr data-label="{html.escape(code)}" style="{chosen}border-top:1px solid rgba(127,127,127,.25)">'
+        f'<tr data-label="{html.escape(code)}" style="border-top:1px solid rgba(127,127,127,.25)">'
         f'<td style="{cell}">{_label_words(words)}</td>'
         f'<td style="{cell};width:30%">{_bar(score, point)}</td>'
         f'<td style="{cell};font-variant-numeric:tabular-nums;white-space:nowrap">{html.escape(score_text(score))}</td>'

@@ -17,7 +17,13 @@ from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGBaseline8Bit
 from core.models.card import ModelCard, Scope
 from core.models.scope import mismatch
 from core.reading import doctor
-from core.reading.doctor import Verdict, blocking, examine, header_signs, same_patient
+from core.reading import header_signs as checks
+from core.reading.dicom import scan_of
+from core.reading.doctor import Verdict, blocking, examine
+from core.reading.header_sides import view_of
+from core.reading.header_signs import header_signs
+from core.reading.patients import same_patient
+from core.reading.verdict_words import WORDS
 from core.scan import Geometry, Scan
 from tests.files import SECONDARY_CAPTURE, TEST_FILES, bundled_names, dicom_dataset
 from tests.networks import card
@@ -146,6 +152,36 @@ def test_a_film_that_the_detectors_spacing_is_said_of_gives_only_a_note() -> Non
 
 def test_a_film_with_a_view_code_instead_of_a_view_position_misses_no_view() -> None:
     assert header_signs(film(ViewPosition=None, ViewCodeSequence=[item(CodeValue="272479007")])) == {}
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "view"),
+    [
+        ("PA", None, "PA"),
+        (" pa ", None, "PA"),
+        ("AP", "272479007", "AP"),
+        (None, "272479007", "PA"),
+        ("", "R-10206", "AP"),
+        (None, "399173006", "LL"),
+        (None, "R-10232", "RL"),
+        ("Zaphod!", "399348003", "AP"),
+        (None, "399067008", ""),
+        (None, "ZAPHOD", ""),
+        ("Zaphod!", None, ""),
+        (None, None, ""),
+    ],
+)
+def test_the_view_is_taken_from_its_code_where_the_position_does_not_say(
+    position: str | None, code: str | None, view: str
+) -> None:
+    with config.disable_value_validation():
+        dataset = film(ViewPosition=position, ViewCodeSequence=[item(CodeValue=code)] if code else None)
+        assert view_of(dataset) == view
+        assert scan_of(dataset, GREY, "0" * 64).view == (view or None)
+
+
+def test_a_view_code_without_a_word_of_its_own_is_still_a_view_that_was_given() -> None:
+    assert header_signs(film(ViewPosition=None, ViewCodeSequence=[item(CodeValue="399067008")])) == {}
 
 
 def test_an_enhanced_slice_says_its_plane_and_spacing_in_functional_groups() -> None:
@@ -319,7 +355,7 @@ def test_the_doctor_reads_many_elements_and_all_are_in_the_dictionary() -> None:
 def test_no_check_raises_whatever_an_element_holds() -> None:
     count = 0
     for _, dataset in hostile_datasets():
-        for check in doctor._CHECKS:
+        for check in checks._CHECKS:
             check(dataset)
         examine(scan_with(header_signs(dataset)), adult_card())
         assert isinstance(same_patient(dataset, film()), bool)
@@ -358,7 +394,7 @@ def test_one_check_that_breaks_does_not_silence_the_others(monkeypatch: pytest.M
     def broken(dataset: Dataset) -> dict[str, str]:
         raise RecursionError
 
-    monkeypatch.setattr(doctor, "_CHECKS", (broken, *doctor._CHECKS))
+    monkeypatch.setattr(checks, "_CHECKS", (broken, *checks._CHECKS))
     assert header_signs(film(BurnedInAnnotation="YES")) == {"burned-in": ""}
 
 
@@ -398,7 +434,7 @@ def test_details_that_are_markup_are_not_said() -> None:
 
 
 def every_verdict() -> list[Verdict]:
-    said = [doctor._verdict(*key.partition(":")[::2]) for key in doctor._WORDS]
+    said = [doctor._verdict(*key.partition(":")[::2]) for key in WORDS]
     return said + [doctor._verdict(code, detail) for code, detail in SERIES_SIGNS.items()]
 
 
@@ -415,7 +451,7 @@ def test_every_verdict_is_short_plain_and_complete(verdict: Verdict) -> None:
 
 def test_every_sign_that_the_header_can_give_has_words_of_its_own() -> None:
     for code in {code for _, signs in TRUTHS for code in signs}:
-        assert code in doctor._WORDS
+        assert code in WORDS
 
 
 @pytest.mark.parametrize(("code", "detail"), SERIES_SIGNS.items())
@@ -531,7 +567,7 @@ def test_a_thumbnail_is_too_small_for_the_model() -> None:
 def test_every_bundled_file_is_examined() -> None:
     for name in bundled_names():
         for verdict in examine(scan_with(bundled_signs(name)), adult_card()):
-            assert verdict.code in doctor._WORDS
+            assert verdict.code in WORDS
 
 
 # --- One patient or two. ---

@@ -1,5 +1,6 @@
 """The pages without a browser: what stands on them for a good case, a refused one, one that no model fits."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ def opened(**parameters: str) -> AppTest:
     return app.run()
 
 
-def upload(app: AppTest, name: str, data: bytes) -> AppTest:
-    app.file_uploader[0].set_value([(name, data, "application/octet-stream")])
+def upload(app: AppTest, name: str, data: bytes, *others: tuple[str, bytes]) -> AppTest:
+    files = [(name, data), *others]
+    app.file_uploader[0].set_value([(title, content, "application/octet-stream") for title, content in files])
     return app.run()
 
 
@@ -45,8 +47,22 @@ def html(app: AppTest) -> str:
     return "\n".join(element.proto.body for element in app.get("html"))
 
 
+def messages(app: AppTest, kind: str) -> list[dict[str, Any]]:
+    """The headers of what the page sends to the viewer, of one kind."""
+    headers = []
+    for element in app.get("bidi_component"):
+        body = element.proto.bytes
+        size = int.from_bytes(body[:4], "little")
+        headers.append(json.loads(body[4 : 4 + size]))
+    return [header for header in headers if header["kind"] == kind]
+
+
 def pictures(app: AppTest) -> int:
-    return len(app.get("image"))
+    return len(messages(app, "pixels"))
+
+
+def heatmaps(app: AppTest) -> int:
+    return len(messages(app, "maps"))
 
 
 def test_the_first_visit_opens_a_sample_already_analysed() -> None:
@@ -55,7 +71,8 @@ def test_the_first_visit_opens_a_sample_already_analysed() -> None:
     assert "Simulated film: mass, right lung" in html(app)
     assert "Tiny chest model 1.0.0" in html(app)
     assert html(app).count("data-label=") == 2
-    assert pictures(app) == 2  # the film with its heatmap, and the colour scale
+    assert pictures(app) == heatmaps(app) == 1
+    assert [label["code"] for label in messages(app, "maps")[0]["labels"]] == ["abnormal", "mass"]
     assert "not a medical device" in words(app)
 
 
@@ -63,6 +80,8 @@ def test_a_case_that_no_model_fits_shows_the_scan_and_the_reason() -> None:
     app = opened(sample="ct")
     assert "The scan is CT" in words(app)
     assert pictures(app) == 1
+    assert heatmaps(app) == 0
+    assert len(messages(app, "hold")) == 1
     assert "data-label" not in html(app)
     next(button for button in app.button if "all the same" in button.label).click().run()
     assert "data-label" in html(app)
@@ -97,7 +116,7 @@ BAD = {
     "report.dcm": (bundled("reportsi.dcm"), "structured report"),
     "structure.dcm": (bundled("rtstruct.dcm"), "structure set"),
     "letter.pdf": (b"%PDF-1.7 ...", "PDF"),
-    "study.zip": (b"PK\x03\x04" + bytes(60), "ZIP"),
+    "study.zip": (b"PK\x03\x04" + bytes(60), "archive is damaged"),
     "cut.dcm": (bundled("MR_truncated.dcm"), "cannot be decoded"),
     "cut.png": (png_bytes(np.full((64, 64), 9, np.uint8))[:60], "damaged"),
     "nan.dcm": (dicom_bytes(np.full((8, 8), np.nan, np.float32)), "NaN"),
@@ -153,33 +172,58 @@ def test_without_any_model_the_scan_is_still_shown(model_folder: Path) -> None:
     assert pictures(app) == 1
 
 
-def test_choices_change_the_picture_and_nothing_else() -> None:
-    app = opened()
-    scores, urls = html(app), [picture_url(app)]
-    for label, value in (("Heatmap opacity", 20), ("Heatmap shows", "for and against"), ("Heatmap for", "mass")):
-        by_label(app.slider if label == "Heatmap opacity" else app.selectbox, label).set_value(value).run()
-        assert not app.exception
-        urls.append(picture_url(app))
-    assert len(set(urls)) == 4
-    assert "Session State" not in words(app)
-    by_label(app.selectbox, "Heatmap for").set_value("abnormal").run()
-    assert html(app) == scores
-
-
 def by_label(widgets: Any, label: str) -> Any:
     return next(widget for widget in widgets if widget.label == label)
-
-
-def picture_url(app: AppTest) -> str:
-    return str(app.get("image")[0].proto)
 
 
 def test_frames_of_a_cine_are_read_one_by_one() -> None:
     app = opened()
     frames = np.random.default_rng(2).integers(0, 255, (4, 48, 48)).astype(np.uint8)
     upload(app, "cine.dcm", dicom_bytes(frames, **CHEST))
-    first = html(app)
-    assert "frame 1 of 4" in first
-    by_label(app.slider, "Frame").set_value(3).run()
     assert "frame 3 of 4" in html(app)
-    assert html(app) != first
+    assert messages(app, "pixels")[0]["frames"] == 4
+    assert messages(app, "maps")[0]["frame"] == 2
+
+
+def ct_slice(number: int, **tags: Any) -> tuple[str, bytes]:
+    stated: dict[str, Any] = {
+        "Modality": "CT", "SeriesInstanceUID": "1.2.3", "SOPInstanceUID": f"1.2.3.{number}",
+        "ImagePositionPatient": [0, 0, 3 * number], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [1, 1], "PatientID": "one",
+    }  # fmt: skip
+    pixels = np.full((16, 16), number, np.int16)
+    pixels[0, 0] = -7
+    return f"slice {number}.dcm", dicom_bytes(pixels, **{**stated, **tags})
+
+
+def test_several_files_are_one_stack_in_the_order_of_their_places() -> None:
+    app = opened()
+    upload(app, *ct_slice(5), ct_slice(2), ct_slice(4), ct_slice(3), ("notes.txt", b"hello"))
+    assert not app.exception
+    header = messages(app, "pixels")[0]
+    assert (header["frames"], header["slice_spacing"], header["slice_direction"]) == (4, 3, "H")
+    assert "notes.txt" in words(app)
+
+
+def test_files_of_two_patients_are_blocked() -> None:
+    app = opened()
+    upload(app, *ct_slice(1), ct_slice(2, PatientID="two"))
+    assert "two patients" in words(app)
+    assert pictures(app) == 0
+
+
+def test_one_of_several_scans_is_chosen() -> None:
+    app = opened()
+    upload(app, "a.png", png_bytes(np.eye(20, dtype=np.uint8)), ("b.png", png_bytes(np.eye(30, dtype=np.uint8))))
+    assert messages(app, "pixels")[0]["rows"] == 20
+    choice = next(box for box in app.selectbox if "of 2" in box.label)
+    choice.set_value(1).run()
+    assert not app.exception
+    assert messages(app, "pixels")[0]["rows"] == 30
+
+
+def test_a_constant_picture_gets_no_answer() -> None:
+    app = opened()
+    upload(app, "flat.dcm", dicom_bytes(np.full((64, 64), 7, np.uint16), **CHEST))
+    assert "No answer for this scan" in words(app)
+    assert heatmaps(app) == 0

@@ -18,7 +18,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEnd
 from core.errors import DamagedScan, NotAnImage, RadLensError, ScanError, ScanTooLarge
 from core.reading.dicom_geometry import functional_group, geometry, plane, values
 from core.reading.dicom_pixels import check_dimensions, decode_pixels, has_pixels
-from core.reading.doctor import header_signs
+from core.reading.header_sides import view_of
+from core.reading.header_signs import header_signs
 from core.reading.limits import max_inflated_bytes
 from core.reading.stacks import arranged, in_one_scale
 from core.scan import LookupTable, ModalityLut, Overlay, Photometric, Scan, VoiFunction, Window, is_usable_window
@@ -139,7 +140,7 @@ def scan_of(dataset: Dataset, stored: Array, digest: str) -> Scan:
         geometry=geometry(dataset),
         modality=_code(dataset, "Modality"),
         body_part=_code(dataset, "BodyPartExamined"),
-        view=_code(dataset, "ViewPosition"),
+        view=view_of(dataset) or None,
         facts=_facts(dataset, stored),
         overlays=_overlays(dataset, stored.shape[:3]),
         signs=header_signs(dataset),

@@ -11,6 +11,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     JPEGLSNearLossless,
     JPEGTransferSyntaxes,
@@ -18,6 +19,7 @@ from pydicom.uid import (
 )
 
 from core.errors import DamagedScan
+from core.reading.jpeg import check_jpeg
 from core.reading.limits import check_size
 
 Array = npt.NDArray[Any]
@@ -125,6 +127,8 @@ def _check_codestreams(dataset: Dataset) -> None:
                 f"The compressed picture is {size[1]} x {size[0]} where the DICOM header says {columns} x {rows}; "
                 "export the scan again."
             )
+        if dataset.file_meta.TransferSyntaxUID == JPEGBaseline8Bit:
+            check_jpeg(frame)
 
 
 def _check_rle(dataset: Dataset, pixels: int) -> None:

@@ -12,8 +12,8 @@ from core.errors import DamagedScan, NotAnImage, ScanError, TwoPatients
 from core.reading.archive import Entry, entries, is_zip
 from core.reading.decoding import decode_file
 from core.reading.dicom_geometry import Plane, plane
-from core.reading.doctor import same_patient
 from core.reading.limits import max_decoded_bytes
+from core.reading.patients import same_patient
 from core.reading.stacks import Stack, arranged, in_one_scale
 from core.scan import Overlay, Scan
 

@@ -6,8 +6,10 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.answer import Answer, Failed, Withheld
+from dashboard.pixel_panel import pixel_panel
 from dashboard.texts import t
-from dashboard.viewer.viewer import Look, Overlaid, show
+from dashboard.viewer.strip import slice_scores
+from dashboard.viewer.viewer import show
 from dashboard.widgets import (
     answer_with_progress,
     banner,
@@ -15,17 +17,16 @@ from dashboard.widgets import (
     error_box,
     notes_field,
     score_table,
-    score_text,
+    score_texts,
+    series_choice,
+    verdict_list,
     wait_for_network,
     wait_for_reading,
     withheld_box,
 )
 
 if TYPE_CHECKING:
-    from core.scan import Scan, Window
-
-# Percent: the scan stays readable under the strongest evidence.
-_OPACITY = 60
+    from core.scan import Scan
 
 
 def render() -> None:
@@ -33,34 +34,38 @@ def render() -> None:
     if not wait_for_reading() or (opened := case_or_sentence()) is None:
         return
     case, scan = opened
+    frame = state.chosen_frame(scan.frame_count)
     place_for_banner = st.container()
-    left, right = st.columns([5, 4], gap="large")
+    left, right = st.columns([3, 2], gap="large")
     with left:
+        series_choice(case)
         place_for_picture = st.container()
-        frame = _frame(scan)
     with right:
         answer = answer_with_progress(scan, frame) if wait_for_network() else None
-        label = _answers(scan, answer)
+        _verdicts(scan, answer)
+        _answers(scan, answer)
         notes_field(case.key)
         _details(scan)
-    with left:
-        look = _look(scan, with_heatmap=label is not None)
-        if isinstance(answer, Answer) and label:
-            _explanation(answer, label)
+    answered = answer if isinstance(answer, Answer) else None
     with place_for_picture:
-        show(scan, frame, look, _overlaid(answer, label))
+        show(case, answered, score_texts(answered) if answered else {})
+        if answered:
+            slice_scores(case, answered)
+    with left:
+        pixel_panel(scan, frame, answered)
     with place_for_banner:
         banner(case, scan, frame, answer)
 
 
-def _frame(scan: "Scan") -> int:
-    if scan.frame_count == 1:
-        return 0
-    return int(st.slider(t("review.frame"), 1, scan.frame_count, key=state.choice(state.FRAME))) - 1
+def _verdicts(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
+    from core.reading.doctor import examine
+
+    card = answer.model.card if isinstance(answer, Answer) else None
+    verdict_list(examine(scan, card))
 
 
-def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> str | None:
-    """Scores, or why there are none; returns the label whose heatmap is shown."""
+def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
+    """Scores, or why there are none."""
     if isinstance(answer, Withheld):
         withheld_box(scan, answer)
     elif isinstance(answer, Failed):
@@ -70,62 +75,15 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> str | N
         if answer.warning:
             st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
             st.text(answer.warning)
-        words = {label.code: label.words for label in answer.model.card.labels}
-        state.prefer(state.choice(state.LABEL), answer.foremost_label)
-        scores = answer.analysis.prediction.scores
-        label: str = st.selectbox(
-            t("review.label"),
-            list(words),
-            format_func=lambda code: f"{words[code]}: {score_text(scores[code])}",
-            key=state.choice(state.LABEL),
-        )
-        score_table(answer, label)
-        return label
-    return None
+        score_table(answer)
+        _explanation(answer)
 
 
-def _overlaid(answer: Answer | Withheld | Failed | None, label: str | None) -> Overlaid | None:
-    if not isinstance(answer, Answer) or label is None:
-        return None
-    words = next(known.words for known in answer.model.card.labels if known.code == label)
-    return Overlaid(answer.analysis, label, words)
-
-
-def _look(scan: "Scan", *, with_heatmap: bool) -> Look:
-    first, second, third = st.columns(3)
-    with first:
-        window = _window(scan)
-    if not with_heatmap:
-        return Look(window)
-    state.prefer(state.OPACITY, _OPACITY)
-    opacity = second.slider(t("review.opacity"), 0, 100, step=5, format="%d %%", key=state.OPACITY)
-    modes = {t("review.mode_for"): "for", t("review.mode_signed"): "signed"}
-    mode = third.selectbox(t("review.mode"), list(modes), key=state.MODE)
-    return Look(window, opacity / 100, "signed" if modes[mode] == "signed" else "for")
-
-
-def _window(scan: "Scan") -> "Window | None":
-    """The reader's window; None for colour, and where the file's own VOI LUT stands in the first place."""
-    from core.windowing import window_choices
-
-    if scan.is_colour:
-        return None
-    choices = {str(choice): choice for choice in window_choices(scan)}
-    chosen = st.selectbox(t("review.window"), list(choices), key=state.choice(state.WINDOW))
-    if scan.voi_lut is not None and chosen == next(iter(choices)):
-        return None
-    return choices[chosen]
-
-
-def _explanation(answer: Answer, label: str) -> None:
-    analysis, card = answer.analysis, answer.model.card
-    heatmap = analysis.heatmap(label)
+def _explanation(answer: Answer) -> None:
+    heatmap = answer.analysis.heatmap(answer.foremost_label)
+    size = answer.model.card.input.size
     with st.expander(t("review.how_title")):
-        cell = card.input.size // heatmap.evidence.shape[0]
-        st.write(t("review.how", cell=cell, size=card.input.size))
-        if heatmap.bias is not None:
-            logit, score = analysis.prediction.logits[label], analysis.prediction.scores[label]
-            st.write(t("review.exact", bias=f"{heatmap.bias:.2f}", logit=f"{logit:.2f}", score=score_text(score)))
+        st.write(t("review.how", cell=size // heatmap.evidence.shape[0], size=size))
 
 
 def _details(scan: "Scan") -> None:

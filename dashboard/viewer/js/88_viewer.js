@@ -1,0 +1,298 @@
+// The viewer of one case: its state and every change of it.
+
+const REPORT_MS = 350;
+const LEAST_ZOOM = 0.02;
+const MOST_ZOOM = 40;
+
+class Viewer {
+  constructor(component, message) {
+    this.component = component;
+    this.message = message;
+    this.header = message.header;
+    this.section = message.section;
+    this.root = component.parentElement.querySelector(".radlens-viewer");
+    this.look = shared.look;
+    this.view = viewOf(this.header);
+    this.crosshair = [Math.floor(this.header.columns / 2), Math.floor(this.header.rows / 2), this.view.frame];
+    this.say = (key, values) => fill(this.header.texts?.[key] ?? key, values);
+    this.reported = this.header.frame ?? 0;
+    this.listeners = new AbortController();
+    this.#start();
+  }
+
+  #start() {
+    const { signal } = this.listeners;
+    this.tones = new Tones(this.message);
+    this.table = new HeatTable();
+    this.frames = new Frames(this.message, (first, count) => this.#arrived(first, count));
+    this.canvas = this.one(".single .drawing");
+    this.screen = new Screen(this.one(".single .pixels"));
+    this.refresh = new Refresh(this, signal);
+    this.lengths = new Lengths(this);
+    this.controls = new Controls(this, signal);
+    this.pointer = new Pointer(this, this.canvas, signal);
+    this.strip = new Strip(this, signal);
+    listenToDivider(this, this.one(".divider"), signal);
+    this.root.addEventListener("keydown", (event) => onKey(this, event), { signal });
+    document.addEventListener("radlens-message", ({ detail }) => {
+      if (detail.id === this.header.id) guarded(this, () => this.takeMessages());
+    }, { signal });
+    this.takeMessages();
+    this.frames.seek(this.view.frame);
+    this.#reportSoon();
+    this.#openPlanes();
+    this.refresh.layOut();
+    this.change("sample", "tones", "table");
+    this.refresh.now();
+  }
+
+  close() {
+    clearInterval(this.playing);
+    clearTimeout(this.reporting);
+    this.listeners.abort();
+    this.frames.close();
+  }
+
+  one(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  // --- messages
+
+  takeMessages() {
+    const arrived = this.#message("maps");
+    if (arrived !== this.mapsMessage) {
+      this.mapsMessage = arrived;
+      this.maps = arrived && new HeatMaps(arrived, this.header);
+      this.controls.fillLabels();
+      if (this.maps && !this.label()) this.view.label = this.maps.header.label;
+    }
+    this.strip.take(this.#message("strip"));
+    this.change("heat", "table");
+  }
+
+  #message(kind) {
+    const held = shared.messages.get(`${this.header.id}:${kind}`);
+    if (held) held.unpacked ??= unpack(held.bytes);
+    return held?.unpacked ?? null;
+  }
+
+  label() {
+    return this.maps?.header.labels.find(({ code }) => code === this.view.label) ?? null;
+  }
+
+  heatIsHere() {
+    return this.maps?.frame === this.view.frame;
+  }
+
+  heatShown() {
+    const label = this.label();
+    return Boolean(this.look.heat && label && !label.outcome && this.heatIsHere() && !this.view.planes);
+  }
+
+  // The first column with heat on the screen of ``place``, which the divider crosses at the same point of the picture.
+  heatFrom(place) {
+    if (this.view.swipe === null) return 0;
+    const divider = this.place.toPicture([this.view.swipe * this.screen.width, this.screen.height / 2]);
+    return clamp(Math.round(place.toScreen(divider)[0]), 0, place.width);
+  }
+
+  contourLines() {
+    const { look, view } = this;
+    const key = JSON.stringify([view.label, look.signed, look.threshold]);
+    if (this.contourKey !== key || this.contourMaps !== this.maps) {
+      Object.assign(this, { contourKey: key, contourMaps: this.maps });
+      this.contourHeld = contours(this.maps, this.maps.map(view.label), look);
+    }
+    return this.contourHeld;
+  }
+
+  // --- changes by the reader
+
+  change(...parts) {
+    this.refresh.change(parts);
+  }
+
+  probe(point) {
+    this.probed = point;
+    this.change("probe");
+  }
+
+  act(name) {
+    ACTIONS[name](this);
+  }
+
+  setView(values, ...parts) {
+    Object.assign(this.view, values);
+    this.change(...parts);
+  }
+
+  setLook(values, ...parts) {
+    Object.assign(this.look, values);
+    this.change(...parts);
+  }
+
+  tool() {
+    const none = this.header.samples === 3 && this.look.tool === "window";
+    return none ? "pan" : this.look.tool;
+  }
+
+  setTool(tool) {
+    this.pointer.cancel();
+    this.lengths.cursor = null;
+    this.setLook({ tool }, "marks", "controls");
+  }
+
+  setLabel(code) {
+    this.setView({ label: code }, "heat");
+    this.strip.draw();
+  }
+
+  // The window in numbers, also while the file's own table is shown.
+  shownWindow() {
+    const { window } = this.view;
+    const known = Number.isFinite(window.centre) && Number.isFinite(window.width);
+    return known ? window : this.header.windows.find((preset) => Number.isFinite(preset.centre)) ?? { centre: 0.5, width: 1 };
+  }
+
+  setWindow(centre, width) {
+    if (!Number.isFinite(centre) || !Number.isFinite(width)) return this.change("controls");
+    const name = this.shownWindow().function ?? "LINEAR";
+    const wide = Math.max(width, name === "LINEAR" ? 1 : 1e-6);
+    const tidy = (value) => (wide >= 50 ? Math.round(value) : Number(value.toPrecision(4)));
+    this.setView({ window: { centre: tidy(centre), width: tidy(wide), function: name } }, "tones");
+  }
+
+  shiftWindow(centreShare, widthFactor) {
+    const { centre, width } = this.shownWindow();
+    this.setWindow(centre + centreShare * width, width * widthFactor);
+  }
+
+  choosePreset(index) {
+    const preset = this.header.windows?.[index];
+    if (preset) this.setView({ window: { ...preset } }, "tones");
+  }
+
+  middle() {
+    return [this.header.columns / 2, this.header.rows / 2];
+  }
+
+  picture() {
+    const { rows, columns, spacing } = this.header;
+    return { rows, columns, aspect: aspectOf(spacing), turn: this.view.turn };
+  }
+
+  zoom() {
+    return this.view.zoom ?? fitZoom(this.picture(), this.screen.width, this.screen.height);
+  }
+
+  zoomPercent() {
+    return 100 * this.zoom();
+  }
+
+  zoomBy(factor, at) {
+    this.zoomTo(this.zoom() * factor, at);
+  }
+
+  // Zooms around a point of the screen, which stays where it is.
+  zoomTo(wanted, at = [this.screen.width / 2, this.screen.height / 2]) {
+    const zoom = clamp(wanted, LEAST_ZOOM, MOST_ZOOM);
+    const held = this.place.toPicture(at);
+    const after = new Placement(this.picture(), zoom, this.view.centre, this.screen.width, this.screen.height);
+    const moved = after.toPicture(at);
+    const centre = this.view.centre.map((value, axis) => value + held[axis] - moved[axis]);
+    this.setView({ zoom, centre }, "sample");
+  }
+
+  panBy(x, y) {
+    const [from, to] = [this.place.toPicture([0, 0]), this.place.toPicture([x, y])];
+    const size = [this.header.columns, this.header.rows];
+    const centre = this.view.centre.map((value, axis) => clamp(value + from[axis] - to[axis], 0, size[axis]));
+    this.setView({ zoom: this.zoom(), centre }, "sample");
+  }
+
+  turn(name) {
+    this.setView({ turn: combined(TURNS[name], this.view.turn) }, "sample", "words");
+  }
+
+  reset() {
+    this.setView({
+      window: { ...(this.header.windows?.[0] ?? this.view.window) }, invert: false, zoom: null, centre: this.middle(), turn: [1, 0, 0, 1], swipe: null,
+    }, "sample", "tones", "words");
+  }
+
+  leave() {
+    if (this.controls.closePopovers()) return;
+    this.setTool("window");
+  }
+
+  // --- frames
+
+  goTo(frame) {
+    const to = clamp(frame, 0, this.header.frames - 1);
+    if (to === this.view.frame) return;
+    this.view.frame = to;
+    this.crosshair[2] = to;
+    this.frames.seek(to);
+    this.strip.draw();
+    this.change("sample");
+    this.#reportSoon();
+  }
+
+  #reportSoon() {
+    clearTimeout(this.reporting);
+    this.reporting = setTimeout(() => this.#report(), REPORT_MS);
+  }
+
+  #report() {
+    if (this.playing || !this.header.report_frame || this.reported === this.view.frame) return;
+    this.reported = this.view.frame;
+    this.component.setStateValue("frame", this.view.frame);
+  }
+
+  #arrived(first, count) {
+    const { frame, planes } = this.view;
+    if (planes || (frame >= first && frame < first + count)) this.change("sample");
+    else this.change("controls");
+  }
+
+  play(on) {
+    clearInterval(this.playing);
+    this.playing = null;
+    if (on && this.header.frames > 1) this.#playAt(this.look.speed);
+    else this.#reportSoon();
+    this.change("controls");
+  }
+
+  #playAt(speed) {
+    this.playing = setInterval(() => {
+      if (speed !== this.look.speed) return this.play(true);
+      this.goTo((this.view.frame + 1) % this.header.frames);
+    }, 1000 / speed);
+  }
+
+  // --- planes
+
+  togglePlanes() {
+    if (!canReformat(this.header)) return;
+    this.setView({ planes: !this.view.planes }, "sample");
+    this.#openPlanes();
+  }
+
+  #openPlanes() {
+    const host = this.one(".planes");
+    host.hidden = !this.view.planes;
+    this.one(".single").hidden = this.view.planes;
+    if (!this.view.planes || this.planes) return;
+    const template = this.one("template");
+    host.replaceChildren(...PLANE_AXES.map(() => template.content.firstElementChild.cloneNode(true)));
+    this.planes = [...host.children].map((pane, index) => new Plane(this, pane, index));
+    this.planes.forEach((plane) => listenToPlane(plane, this.listeners.signal));
+  }
+
+  moveCrosshair(to) {
+    this.crosshair = to;
+    this.goTo(to[2]);
+    this.change("sample");
+  }
+}
