@@ -52,7 +52,7 @@ def pixels_message(scan: "Scan", case: str, frame: int, source: str) -> bytes:
         "padding": scan.padding, "windows": windows, "spacing": geometry.spacing_mm,
         "slice_spacing": geometry.slice_spacing_mm, "orientation": geometry.orientation,
         "slice_direction": geometry.slice_direction, "frame_rate": float(rate) if rate else None,
-        "report_frame": scan.frame_count > 1, "fit": None,
+        "report_frame": scan.frame_count > 1,
         "texts": {key: words for key, words in texts().items() if key.startswith("viewer.")},
     }  # fmt: skip
     sections = {"frame": raw_frames(scan, frame, 1), "still": _still(scan, frame), **_tables(scan)}

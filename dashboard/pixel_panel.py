@@ -1,5 +1,6 @@
 """The pixel history as small pictures in a row, with the part that the model does not see drawn on the original."""
 
+import html
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -43,8 +44,8 @@ def _row(scan: "Scan", history: "PixelHistory", start: int) -> None:
             st.markdown(f"**{t(f'history.{step.code}')}**")
             words = "; ".join(f"{name} {value}" for name, value in step.numbers.items())
             st.image(encode_png(to_eight_bits(picture)), alt=words, output_format="PNG", width="stretch")
-            for name, value in step.numbers.items():
-                st.caption(f"{name}: {value}")
+            lines = "<br>".join(html.escape(f"{name}: {value}") for name, value in step.numbers.items())
+            st.html(f'<div style="font-size:.85rem;opacity:.8;line-height:1.5">{lines}</div>')
 
 
 def _hatched(picture: "FloatImage", seen: tuple[float, float, float, float], shape: tuple[int, int]) -> "FloatImage":

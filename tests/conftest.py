@@ -4,7 +4,8 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_shipped_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The catalogue without the models that RadLens ships."""
     monkeypatch.setattr("core.models.catalogue.SHIPPED", tmp_path / "nothing")
+
+
+@pytest.fixture
+def told(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints a measured figure past pytest's capture, so that it stands in every run's output."""
+
+    def tell(line: str) -> None:
+        with capfd.disabled():
+            sys.stdout.write(f"\n  measured: {line}\n")
+
+    return tell
 
 
 @pytest.fixture

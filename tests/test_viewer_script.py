@@ -171,7 +171,7 @@ def test_a_picture_at_half_size_shows_means_of_four(page: Page, site: ViewerSite
 
 def test_colour_is_shown_as_stored(page: Page, site: ViewerSite) -> None:
     stored = np.random.default_rng(3).integers(0, 256, (1, 20, 30, 3)).astype(np.uint8)
-    mount(page, site, pixels_message(scan_of(stored, photometric="RGB")))
+    mount(page, site, pixels_message(scan_of(stored, photometric="RGB"), windows=[]))
     points = [(0, 0), (19, 29), (7, 12)]
     assert pixels_at(page, points).tolist() == [stored[0, row, column].tolist() for row, column in points]
     act(page, "native")
@@ -295,7 +295,6 @@ def test_swipe_shows_heat_right_of_the_divider_only(page: Page, site: ViewerSite
 def test_lengths_are_in_mm_by_pythagoras_and_follow_the_picture(page: Page, site: ViewerSite) -> None:
     geometry = Geometry(spacing_mm=(0.8, 0.5), orientation=("L", "F"))
     mount(page, site, pixels_message(scan_of(np.zeros((100, 120), np.uint8), geometry=geometry)))
-    page.keyboard.press("Tab")
     page.locator("[data-tool=length]").click()
     drag(page, (10, 20), (70, 60))
     # 60 columns of 0.5 mm and 40 rows of 0.8 mm.
@@ -344,6 +343,14 @@ def test_dragging_changes_the_window_and_wheel_and_presets_work(page: Page, site
     page.mouse.wheel(0, -200)
     settle(page)
     assert int(attribute(page, "zoom")) > before
+    was = to_canvas(page, (50, 50))
+    page.mouse.down(button="middle")
+    x, y = page.evaluate("radlens.viewer.toPage([80, 50])")
+    page.mouse.move(x + 30, y - 20)
+    page.mouse.up(button="middle")
+    settle(page)
+    moved = np.subtract(to_canvas(page, (50, 50)), was)
+    assert np.abs(moved - [30, -20]).max() <= 1
 
 
 def test_the_keyboard_reaches_everything(page: Page, site: ViewerSite) -> None:
@@ -547,6 +554,36 @@ def test_the_heatmap_is_said_in_words(
         expect(caption).to_contain_text(place)
 
 
+def test_the_probe_reads_place_value_and_evidence(page: Page, site: ViewerSite) -> None:
+    lut = ModalityLut(2.0, -1000.0, "HU")
+    scan = scan_of(numbers(60, 80, 0, 2000, "u2"), Window(0, 2000), modality_lut=lut, geometry=FILM)
+    evidence = np.random.default_rng(2).normal(0, 1, (7, 7)).astype(np.float32)
+    box = Letterbox.fit(60, 80, 224)
+    mount(page, site, pixels_message(scan), maps_message("a1", evidence, box))
+    act(page, "rotateLeft")
+    page.mouse.move(*page.evaluate("radlens.viewer.toPage([33.5, 41.5])"))
+    settle(page)
+    place, value, heat = page.locator(".probe").inner_text().split("\n")
+    assert place == "33, 41"
+    assert value.replace("−", "-") == f"{2 * int(scan.stored[0, 41, 33]) - 1000} HU"
+    found = float(heat.split()[1].replace("−", "-"))
+    assert found == pytest.approx(float(box.to_scan_grid(evidence)[41, 33]), rel=0.06)
+    assert heat.endswith("log-odds")
+
+
+def test_cine_runs_and_reports_only_where_it_stops(page: Page, site: ViewerSite) -> None:
+    scan = stack()
+    site.frames = scan.stored
+    mount(page, site, pixels_message(scan, frame=3, source="/frames"))
+    page.locator(".speed").select_option("30")
+    page.get_by_role("button", name=texts()["viewer.play"]).click()
+    page.wait_for_function("radlens.viewer.state().view.frame > 12")
+    assert page.evaluate("reports") == []
+    page.get_by_role("button", name=texts()["viewer.play"]).click()
+    page.wait_for_function("reports.length > 0")
+    assert page.evaluate("reports") == [["frame", int(attribute(page, "frame"))]]
+
+
 def test_an_outcome_takes_the_place_of_the_heat(page: Page, site: ViewerSite) -> None:
     box = Letterbox.fit(20, 20, 224)
     message = maps_message("a1", np.ones((7, 7), np.float32), box, outcome="Nothing speaks for it.")
@@ -563,14 +600,16 @@ def test_a_rerun_changes_nothing_and_another_case_comes_back_as_it_was_left(page
     draws = len(page.evaluate("radlens.viewer.drawTimes()"))
     mount(page, site, first)
     assert len(page.evaluate("radlens.viewer.drawTimes()")) == draws
-    page.keyboard.press("Tab")
     mount(page, site, second)
     assert (attribute(page, "id"), page.evaluate("radlens.viewer.state().view.invert")) == ("b2", False)
     mount(page, site, first)
     assert page.evaluate("radlens.viewer.state().view.invert") is True
+    mount(page, site, pixels_message(scan, version="2"))
+    assert page.evaluate("radlens.viewer.state().view.turn") == [0, -1, 1, 0]
+    page.locator(".single .drawing").focus()
     page.keyboard.press("i")
     settle(page)
-    assert page.evaluate("radlens.viewer.state().view.invert") is False, "one listener, not three"
+    assert page.evaluate("radlens.viewer.state().view.invert") is False, "one listener, not four"
 
 
 def test_hold_takes_the_heat_away(page: Page, site: ViewerSite) -> None:

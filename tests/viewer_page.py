@@ -17,6 +17,7 @@ import numpy.typing as npt
 from core.overlay import scale_colours
 from core.preprocessing import Letterbox
 from core.scan import Scan
+from dashboard.texts import texts as all_texts
 
 FOLDER = Path(__file__).resolve().parents[1] / "dashboard" / "viewer"
 _PAGE = """<!doctype html><meta charset="utf-8">
@@ -42,8 +43,7 @@ globalThis.loaded = true;
 @cache
 def texts() -> dict[str, str]:
     """The viewer's words."""
-    found: dict[str, str] = json.loads((FOLDER / "js" / "texts.json").read_text("utf-8"))
-    return found
+    return {key: words for key, words in all_texts().items() if key.startswith("viewer.")}
 
 
 def pack(header: Mapping[str, Any], sections: Mapping[str, bytes | npt.NDArray[Any]]) -> bytes:
@@ -99,7 +99,6 @@ def pixels_message(scan: Scan, frame: int = 0, shrink: int = 4, **changes: Any) 
         "slice_direction": geometry.slice_direction,
         "frame_rate": None,
         "report_frame": True,
-        "fit": None,
         "texts": texts(),
     }
     if lut.table is not None:

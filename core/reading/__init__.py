@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.errors import DecodingStopped, ScanError
+from core.errors import DecodingStopped, NotAnImage, ScanError
 from core.reading.archive import is_zip
 from core.reading.guard import GUARD, Report, WorkerDied
 from core.reading.study import LeftOut, Study
@@ -54,9 +54,19 @@ def read_study(files: Sequence[tuple[str, bytes]], report: Report | None = None)
             if _holds_one(files) or len(died) == _PATIENCE:
                 raise DecodingStopped(str(exc)) from exc
             skip |= {exc.at}
-            died.append(LeftOut(f"file {exc.at + 1}", str(exc)))
+            died.append(LeftOut(_name(files, exc.at), str(exc)))
+        except NotAnImage as exc:
+            # Nothing is left to show: what the decoders died of is worse than what the others are.
+            raise (DecodingStopped(died[0].reason) if died else exc) from exc
         else:
             return Study(study.scans, study.left_out + tuple(died)) if died else study
+
+
+def _name(files: Sequence[tuple[str, bytes]], number: int) -> str:
+    """The name of a file by its number; archives are not opened here, so what they hold has only its number."""
+    if any(is_zip(data) for _, data in files[: number + 1]):
+        return f"file {number + 1}"
+    return files[number][0]
 
 
 def _holds_one(files: Sequence[tuple[str, bytes]]) -> bool:

@@ -1,6 +1,7 @@
 """The files of a zip archive, unpacked in memory and counted while they unpack. Nothing is ever written to a disk."""
 
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ _CHUNK = 1 << 20
 # What systems leave behind, of no interest to anybody.
 _LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 _ENCRYPTED = 0x1
+# What zipfile raises of a damaged archive; OverflowError where a place of 64 bits lies outside any file.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, ValueError, OverflowError, OSError, EOFError
+)  # fmt: skip
+# The others (bzip2, LZMA) would unpack at one go whatever a few bytes hold.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +39,32 @@ def is_zip(data: bytes | memoryview) -> bool:
     return bytes(data[:4]) in (ZIP_START, _EMPTY_ZIP)
 
 
-def entries(data: bytes, skip: frozenset[int], first: int) -> Iterator[tuple[int, int, Entry]]:
-    """(number, how many there are in all, entry) of every file in the archive; numbers count from ``first``.
+def entries(data: bytes, skip: frozenset[int], first: int) -> tuple[int, Iterator[tuple[int, Entry]]]:
+    """How many files the archive holds, and (number, entry) of those not to skip; numbers count from ``first``.
 
     Raises DamagedScan where the archive cannot be read, ScanTooLarge above RADLENS_MAX_ARCHIVE_ENTRIES entries,
-    RADLENS_MAX_ARCHIVE_MIB in all or RADLENS_MAX_ARCHIVE_RATIO times its own size.
+    and while it unpacks above RADLENS_MAX_ARCHIVE_MIB in all or RADLENS_MAX_ARCHIVE_RATIO times its own size.
     """
+    archive = _opened(data)
+    files = [info for info in archive.infolist() if not _is_litter(info)]
+    wanted = [(number, info) for number, info in enumerate(files, first) if number not in skip]
     budget = min(max_archive_bytes(), max_archive_ratio() * len(data))
-    with _opened(data) as archive:
-        files = [info for info in archive.infolist() if not _is_litter(info)]
-        for number, info in enumerate(files):
-            if first + number in skip:
-                continue
-            entry = _entry(archive, info, budget)
-            budget -= len(entry.data)
-            yield first + number, len(files), entry
+    return len(files), _entries(archive, wanted, budget)
+
+
+def _entries(
+    archive: zipfile.ZipFile, wanted: list[tuple[int, zipfile.ZipInfo]], budget: int
+) -> Iterator[tuple[int, Entry]]:
+    for number, info in wanted:
+        entry = _entry(archive, info, budget)
+        budget -= len(entry.data)
+        yield number, entry
 
 
 def _opened(data: bytes) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as exc:
+    except _BROKEN as exc:
         raise DamagedScan("The archive is damaged or cut short; make or copy it again.") from exc
     if len(archive.infolist()) > max_archive_entries():
         raise ScanTooLarge(
@@ -71,7 +83,7 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int) -> Entr
         return Entry(info.filename, refusal=refusal)
     try:
         content = _unpacked(archive, info, budget)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, ValueError, OSError, EOFError):
+    except _BROKEN:
         return Entry(info.filename, refusal="The file is damaged inside the archive; make the archive again.")
     if is_zip(content):
         return Entry(info.filename, refusal="An archive inside an archive is not opened; unpack it first.")
@@ -83,6 +95,8 @@ def _refusal(info: zipfile.ZipInfo) -> str:
         return "The file is encrypted; make the archive again without a password."
     if stat.S_ISLNK(info.external_attr >> 16):
         return "This is a link, not a file; put the file itself into the archive."
+    if info.compress_type not in _METHODS:
+        return "The file is packed in a way that RadLens does not unpack; make the archive again as an ordinary zip."
     return ""
 
 

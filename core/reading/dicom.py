@@ -98,6 +98,8 @@ def parse_dicom(data: bytes) -> Dataset:
     try:
         dataset = dcmread(BytesIO(data), force=True)
         dataset.walk(lambda _dataset, _element: None, recursive=False)
+    except MemoryError:
+        raise
     except Exception as exc:  # a flipped bit in a header surfaces as any of a dozen types
         raise DamagedScan("The DICOM header is damaged and cannot be read; export or copy the file again.") from exc
     if not len(dataset):

@@ -12,6 +12,8 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
     JPEGTransferSyntaxes,
@@ -19,12 +21,13 @@ from pydicom.uid import (
 )
 
 from core.errors import DamagedScan
-from core.reading.jpeg import check_jpeg
+from core.reading.jpeg import check_jpeg, check_lossless_jpeg, check_tiles
 from core.reading.limits import check_size
 
 Array = npt.NDArray[Any]
 
 _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
 _JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
 # Two bytes of packbits give 128 at most (PS3.5 G.3.1).
 _RLE_EXPANSION = 64
@@ -86,11 +89,8 @@ def decode_pixels(dataset: Dataset) -> Array:
 def _decoded(dataset: Dataset) -> Array:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in _JPEG_LS:
-        try:
-            # Several times faster than the decoder that pydicom prefers.
-            return pixel_array(dataset, decoding_plugin="pyjpegls")
-        except Exception:  # noqa: S110, BLE001 - whatever it cannot do, the other decoder may
-            pass
+        # Several times faster than the decoder that pydicom prefers, which makes up what is missing and says nothing.
+        return pixel_array(dataset, decoding_plugin="pyjpegls")
     try:
         return pixel_array(dataset)
     except RuntimeError:
@@ -129,6 +129,10 @@ def _check_codestreams(dataset: Dataset) -> None:
             )
         if dataset.file_meta.TransferSyntaxUID == JPEGBaseline8Bit:
             check_jpeg(frame)
+        if dataset.file_meta.TransferSyntaxUID in _LOSSLESS_JPEG:
+            check_lossless_jpeg(frame)
+        if (start := _codestream_start(frame)) is not None:
+            check_tiles(frame[start:])
 
 
 def _check_rle(dataset: Dataset, pixels: int) -> None:
@@ -140,11 +144,15 @@ def _check_rle(dataset: Dataset, pixels: int) -> None:
 
 def codestream_size(data: bytes) -> tuple[int, int] | None:
     """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 stream states itself, or None where it states none."""
-    if data.startswith(_JP2_START):
-        data = data[max(0, data.find(_J2K_START)) :]
-    if data.startswith(_J2K_START):
-        return _j2k_size(data)
+    if (start := _codestream_start(data)) is not None:
+        return _j2k_size(data[start:])
     return _jpeg_size(data) if data.startswith(_JPEG_START) else None
+
+
+def _codestream_start(data: bytes) -> int | None:
+    """Where the JPEG 2000 stream begins, also within its own file format; None where there is none."""
+    start = data.find(_J2K_START) if data.startswith(_JP2_START) else 0
+    return start if start >= 0 and data.startswith(_J2K_START, start) else None
 
 
 def _j2k_size(data: bytes) -> tuple[int, int] | None:

@@ -112,10 +112,15 @@ class Guard:
         Raises the worker's own RadLensError, or WorkerDied when it ended without an answer.
         """
         tell = report or _silent
-        with self._place(tell), contextlib.closing(self._worker()) as worker:
-            order, content = _order(job, files, skip)
-            with _closing(content):
-                return _converse(worker, order, content, tell)
+        with self._place(tell):
+            worker, kill = self._worker()
+            with contextlib.closing(worker):
+                try:
+                    order, content = _order(job, files, skip)
+                    with _closing(content):
+                        return _converse(worker, order, content, tell)
+                finally:
+                    kill()
 
     @contextlib.contextmanager
     def _place(self, tell: Report) -> Iterator[None]:
@@ -126,30 +131,49 @@ class Guard:
         finally:
             self._places.release()
 
-    def _worker(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs, self._lock:
+    def _worker(self) -> tuple[socket.socket, Callable[[], None]]:
+        """A worker that has introduced itself, and what ends it. A server that was killed from outside is replaced once."""
+        for _ in range(2):
+            ours, theirs = socket.socketpair()
+            with self._lock, theirs:
+                control = self._connected()
+                with contextlib.suppress(OSError):
+                    send_job(control, theirs)
+            ours.settimeout(_START_SECONDS)
             try:
-                send_job(self._connected(), theirs)
-            except OSError:
-                # The server is gone (killed from outside); a new one is as good.
-                self._control, self._server = None, None
-                send_job(self._connected(), theirs)
-        return ours
+                _, name, handle = receive(ours)
+            except (Hangup, OSError):
+                ours.close()
+                self._forget(control)
+            else:
+                return ours, _killer(int(name), handle)
+        raise DecodingStopped("No process can be started that decodes the file; upload it again in a minute.")
 
     def _connected(self) -> socket.socket:
         if self._control is None:
             self._server, self._control = _start_server()
-            atexit.register(self.close)
         return self._control
+
+    def _forget(self, control: socket.socket) -> None:
+        """End the server behind this socket, unless another thread has replaced it."""
+        with self._lock:
+            if self._control is control:
+                self._end()
 
     def close(self) -> None:
         """End the fork server; the next job starts another."""
         with self._lock:
-            if self._control is not None and self._server is not None:
-                self._control.close()
+            self._end()
+
+    def _end(self) -> None:
+        if self._control is not None and self._server is not None:
+            self._control.close()
+            try:
                 self._server.wait(_END_SECONDS)
-            self._control = self._server = None
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+        self._control = self._server = None
 
 
 def send_job(control: socket.socket, worker: socket.socket) -> None:
@@ -190,11 +214,7 @@ def _order(job: Job, files: Sequence[tuple[str, bytes]], skip: frozenset[int]) -
 
 def _converse(worker: socket.socket, order: bytes, content: int, tell: Report) -> Any:
     at = 0
-    worker.settimeout(_START_SECONDS)
-    kill: Callable[[], None] = _nothing
     try:
-        _, name, handle = receive(worker)
-        kill = _killer(int(name), handle)
         send(worker, ORDER, order, content)
         worker.settimeout(max_seconds() + _GRACE_SECONDS)
         while True:
@@ -209,8 +229,6 @@ def _converse(worker: socket.socket, order: bytes, content: int, tell: Report) -
             "Export the scan again from its source.",
             at,
         ) from exc
-    finally:
-        kill()
 
 
 def _killer(process: int, handle: int | None) -> Callable[[], None]:
@@ -256,8 +274,5 @@ def _silent(_progress: Progress) -> None:
     return None
 
 
-def _nothing() -> None:
-    return None
-
-
 GUARD = Guard()
+atexit.register(GUARD.close)

@@ -113,7 +113,7 @@ def read_nifti(data: bytes, digest: str) -> tuple[Scan, ...]:
         frames, rows, columns = (volumes.shape[axis] for axis in layout.axes)
         check_size(rows, columns, volumes.samples, frames * volumes.count, volumes.dtype.itemsize)
         return tuple(_scans(volumes, layout, digest))
-    except RadLensError:
+    except (RadLensError, MemoryError):
         raise
     except Exception as exc:  # nibabel and numpy raise a dozen types for headers that contradict themselves
         raise DamagedScan("The NIfTI header is damaged and cannot be read; export or copy the file again.") from exc

@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 # Halvings left out: 4 x 4 pixels become one.
 REDUCTION = 2
+_FACTOR = 2**REDUCTION
 # Smaller pictures are decoded before a preview could be drawn.
 _WORTH_PIXELS = 1_000_000
 _PAD = 1
@@ -58,6 +59,8 @@ def _is_worth_it(dataset: Dataset) -> bool:
 
 def _reduced(picture: bytes, bits: int) -> Array:
     with Image.open(BytesIO(picture), formats=["JPEG2000"]) as image:
+        # Pillow rounds the reduced sides to the nearest and then gives up where the codec rounded them up.
+        image._size = tuple(-(-side // _FACTOR) * _FACTOR for side in image.size)  # noqa: SLF001
         image.reduce = REDUCTION  # type: ignore[method-assign,assignment]
         image.load()
         pixels = np.asarray(image)
@@ -67,7 +70,7 @@ def _reduced(picture: bytes, bits: int) -> Array:
 
 def _in_phase(band: Array) -> Array:
     """The band sampled at the middle of each block of pixels: (2^r - 1) / 2 pixels further, that is a part of one sample."""
-    share = np.float32((2**REDUCTION - 1) / 2 / 2**REDUCTION)
+    share = np.float32((_FACTOR - 1) / 2 / _FACTOR)
     moved = np.pad(band.astype(np.float32), ((0, _PAD), (0, _PAD)), mode="edge")
     moved = moved[:-1] * (1 - share) + moved[1:] * share
     moved = moved[:, :-1] * (1 - share) + moved[:, 1:] * share
@@ -77,6 +80,5 @@ def _in_phase(band: Array) -> Array:
 def _reduced_scan(dataset: Dataset, small: Array, digest: str) -> Scan:
     scan = scan_of(dataset, np.ascontiguousarray(small)[None], digest)
     spacing = scan.geometry.spacing_mm
-    factor = 2**REDUCTION
-    wider = (spacing[0] * factor, spacing[1] * factor) if spacing else None
+    wider = (spacing[0] * _FACTOR, spacing[1] * _FACTOR) if spacing else None
     return replace(scan, geometry=Geometry(wider, scan.geometry.orientation), overlays=(), notes=())

@@ -49,7 +49,7 @@ def read_raster(data: bytes, kind: Format, digest: str) -> Scan:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             Image.MAX_IMAGE_PIXELS = max_pixels()
             return _read(data, kind, digest)
-    except (RadLensError, ImportError):  # a package that is not installed is no damage
+    except (RadLensError, ImportError, MemoryError):  # neither a missing package nor a full memory is damage
         raise
     except Image.DecompressionBombError as exc:
         raise ScanTooLarge(f"The {kind} picture has more pixels than RadLens opens; export it smaller.") from exc

@@ -46,7 +46,7 @@ def arranged(planes: Sequence[Plane | None]) -> Stack | None:
 
 def in_one_scale(scan: Scan, luts: Sequence[ModalityLut]) -> Scan:
     """The scan as it is where all frames share a modality LUT; else with modality values in place of stored ones."""
-    if all((lut.slope, lut.intercept, lut.table) == (luts[0].slope, luts[0].intercept, luts[0].table) for lut in luts):
+    if all(_are_equal(lut, luts[0]) for lut in luts):
         return scan
     frames = [
         modality_values(replace(scan, stored=scan.stored[index : index + 1], modality_lut=lut, overlays=()))
@@ -59,3 +59,10 @@ def in_one_scale(scan: Scan, luts: Sequence[ModalityLut]) -> Scan:
         padding=None,
         signs={**scan.signs, "mixed-scale": ""},
     )
+
+
+def _are_equal(one: ModalityLut, other: ModalityLut) -> bool:
+    """Whether both give the same values; every file of a series brings a table of its own."""
+    if one.table is None or other.table is None:
+        return one.table is other.table and (one.slope, one.intercept) == (other.slope, other.intercept)
+    return one.table.first == other.table.first and np.array_equal(one.table.values, other.table.values)

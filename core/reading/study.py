@@ -21,6 +21,8 @@ Tick = Callable[[int, int], None]
 
 # Cross-sections that belong together even where the files do not say where they lie.
 _SLICED = ("CT", "MR", "PT", "NM")
+# What tells pictures at one place apart: temporal position, echo, acquisition number, or several of them.
+_TIMES = ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
 _WHO = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 
 
@@ -62,15 +64,17 @@ def read_files(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[
     """
     pieces: list[_Piece] = []
     left_out: list[LeftOut] = []
+    errors: list[ScanError] = []
     patients: dict[tuple[str, ...], Dataset] = {}
-    decoded = damaged = 0
+    decoded = 0
     for number, total, entry in _entries(files, skip):
         tick(number, total)
         try:
             found = _pieces(entry)
         except ScanError as exc:
             left_out.append(LeftOut(entry.name, str(exc)))
-            damaged += not isinstance(exc, NotAnImage)
+            # Not the error itself: it holds on to the file's pixels.
+            errors.append(type(exc)(str(exc)))
             continue
         decoded += sum(piece.scan.stored.nbytes for piece in found)
         if decoded > max_decoded_bytes():
@@ -81,27 +85,36 @@ def read_files(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[
             _check_one_patient(patients, piece.who)
         pieces += found
     if not pieces:
-        raise _nothing(left_out)
+        raise _nothing(errors)
+    damaged = sum(not isinstance(error, NotAnImage) for error in errors)
     return Study(tuple(_scans(pieces, damaged)), tuple(left_out))
 
 
 def _entries(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[int]) -> Iterator[tuple[int, int, Entry]]:
     first, total = 0, len(files)
     for name, content in files:
-        if is_zip(content):
-            count = 0
-            for number, count, entry in entries(bytes(content), skip, first):
-                yield number, total + count - 1, entry
-            first, total = first + count, total + count - 1
-            continue
-        if first not in skip:
-            yield first, total, Entry(name, bytes(content))
-        first += 1
+        count, found = _unpacked(name, content, skip, first)
+        total += count - 1
+        for number, entry in found:
+            yield number, total, entry
+        first += count
+
+
+def _unpacked(
+    name: str, content: bytes | memoryview, skip: frozenset[int], first: int
+) -> tuple[int, Iterator[tuple[int, Entry]]]:
+    """How many files one file of the upload stands for, and those that are not to be skipped, numbered from ``first``."""
+    if not is_zip(content):
+        return 1, iter([] if first in skip else [(first, Entry(name, bytes(content)))])
+    try:
+        return entries(bytes(content), skip, first)
+    except DamagedScan as exc:
+        return 1, iter([(first, Entry(name, refusal=str(exc)))])
 
 
 def _pieces(entry: Entry) -> list[_Piece]:
     if entry.refusal:
-        raise ScanError(entry.refusal)
+        raise DamagedScan(entry.refusal)
     return [_piece(scan, dataset) for scan, dataset in decode_file(entry.data)]
 
 
@@ -142,12 +155,12 @@ def _check_one_patient(known: dict[tuple[str, ...], Dataset], who: Dataset) -> N
     known[said] = who
 
 
-def _nothing(left_out: list[LeftOut]) -> ScanError:
-    if len(left_out) == 1:
-        return NotAnImage(left_out[0].reason)
-    if not left_out:
+def _nothing(errors: list[ScanError]) -> ScanError:
+    if len(errors) == 1:
+        return errors[0]
+    if not errors:
         return NotAnImage("The upload holds no files; upload a scan, several, or an archive of them.")
-    return NotAnImage(f"None of the {len(left_out)} files is a scan that can be read. The first: {left_out[0].reason}")
+    return NotAnImage(f"None of the {len(errors)} files is a scan that can be read. The first: {errors[0]}")
 
 
 def _scans(pieces: list[_Piece], damaged: int) -> Iterator[Scan]:
@@ -199,12 +212,26 @@ def _by_direction(pieces: list[_Piece]) -> list[list[_Piece]]:
 
 
 def _by_time(pieces: list[_Piece]) -> list[list[_Piece]]:
-    """One stack where all places differ; else one for each time, echo or acquisition that the files name."""
-    if len(pieces) < 2 or arranged([piece.plane for piece in pieces]) is not None:
+    """One stack where all places differ; else one for each time, echo or acquisition, the fewest that tell them apart."""
+    if _at_different_places(pieces) or any(piece.plane is None for piece in pieces):
         return [pieces]
-    ranked = sorted(pieces, key=lambda piece: piece.time_point)
-    groups = [list(members) for _, members in groupby(ranked, key=lambda piece: piece.time_point)]
-    return groups if len(groups) > 1 else [pieces]
+    divisions = [_divided(pieces, which) for which in _TIMES]
+    good = [groups for groups in divisions if all(map(_at_different_places, groups))]
+    return min(good or divisions[-1:], key=len)
+
+
+def _at_different_places(pieces: list[_Piece]) -> bool:
+    return len(pieces) == 1 or arranged([piece.plane for piece in pieces]) is not None
+
+
+def _divided(pieces: list[_Piece], which: tuple[int, ...]) -> list[list[_Piece]]:
+    """The pieces by some of what says when they were taken, in the order of its numbers."""
+
+    def when(piece: _Piece) -> tuple[tuple[float, str], ...]:
+        texts = [piece.time_point[index] for index in which]
+        return tuple((float(text) if text.isdecimal() else -1.0, text) for text in texts)
+
+    return [list(members) for _, members in groupby(sorted(pieces, key=when), key=when)]
 
 
 def _stacked(pieces: list[_Piece]) -> Scan:

@@ -58,10 +58,12 @@ def render() -> None:
 
 
 def _verdicts(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
+    """What the doctor found, less what stands beside the answer anyway."""
     from core.reading.doctor import examine
 
     card = answer.model.card if isinstance(answer, Answer) else None
-    verdict_list(examine(scan, card))
+    said = answer.reason if isinstance(answer, Withheld) else answer.warning if isinstance(answer, Answer) else None
+    verdict_list(tuple(verdict for verdict in examine(scan, card) if verdict.sentence not in (said or "")))
 
 
 def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:

@@ -5,7 +5,8 @@ shared.messages ??= new Map();
 shared.views ??= new Map();
 shared.mounts ??= new WeakMap();
 shared.look ??= {
-  heat: true, opacity: 0.6, threshold: 0, contour: false, signed: false, smooth: true, graphics: true, tool: "window", speed: 10,
+  heat: true, opacity: 0.6, threshold: 0, contour: false, signed: false,
+  smooth: true, graphics: true, tool: "window", speed: 10,
 };
 
 function viewOf(header) {
@@ -18,6 +19,11 @@ function viewOf(header) {
   };
   shared.views.set(header.id, view);
   return view;
+}
+
+// Written only when new: a live region must not be read out again for every drawing.
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

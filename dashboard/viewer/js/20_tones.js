@@ -2,6 +2,8 @@
 
 const fround = Math.fround;
 const NO_PIXEL = 65536;
+// A canvas' pixel as one number, in the order of its bytes in memory.
+const opaque = (red, green, blue) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
 const IDENTITY = Uint8Array.from({ length: NO_PIXEL + 1 }, (_, level) => (level < 256 ? level : 0));
 // First stored value of a type, and index steps between two whole values: 8 bits leave room for in-between greys.
 const INDEXED = { u1: [0, 256], i1: [-128, 256], u2: [0, 1], i2: [-32768, 1] };
@@ -20,7 +22,8 @@ function modality(header, section) {
 
 function windowing({ centre, width, function: name }) {
   if (name === "SIGMOID") {
-    return (value) => fround(1 / fround(1 + fround(Math.exp(clamp(fround(fround(-4 * fround(value - fround(centre))) / fround(width)), -60, 60)))));
+    const exponent = (value) => fround(fround(-4 * fround(value - fround(centre))) / fround(width));
+    return (value) => fround(1 / fround(1 + fround(Math.exp(clamp(exponent(value), -60, 60)))));
   }
   if (name === "LINEAR_EXACT") return ramp(fround(centre), fround(width));
   if (width === 1) return (value) => (value > fround(centre - 0.5) ? 1 : 0);
@@ -46,17 +49,23 @@ class Tones {
     return Float32Array.from({ length: NO_PIXEL }, (_, index) => this.value(first + index / steps));
   }
 
+  #grey(window) {
+    if (this.header.samples === 3) return (value) => fround(value / 255);
+    return window.lut && this.fromTable ? this.fromTable : windowing(window);
+  }
+
   set(window, invert) {
     const { header } = this;
-    const colour = header.samples === 3;
-    const grey = colour ? (value) => fround(value / 255) : window.lut && this.fromTable ? this.fromTable : windowing(window);
-    const flipped = Boolean(header.monochrome1 && !colour) !== Boolean(invert);
-    this.level = flipped ? (value) => halfEven(fround(fround(1 - grey(value)) * 255)) : (value) => halfEven(fround(grey(value) * 255));
+    const grey = this.#grey(window);
+    const flipped = Boolean(header.monochrome1) !== Boolean(invert);
+    this.level = flipped
+      ? (value) => halfEven(fround(fround(1 - grey(value)) * 255))
+      : (value) => halfEven(fround(grey(value) * 255));
     if (this.indexed) {
       for (let index = 0; index < NO_PIXEL; index++) this.levels[index] = this.level(this.values[index]);
       this.levels[NO_PIXEL] = 0;
     }
-    this.levels.forEach((level, index) => { this.packed[index] = 0xff000000 | (level << 16) | (level << 8) | level; });
+    this.levels.forEach((level, index) => { this.packed[index] = opaque(level, level, level); });
   }
 
   // Resampled stored values -> indices of ``levels``; what is no number (outside, padding) is black.

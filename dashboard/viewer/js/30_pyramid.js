@@ -28,8 +28,12 @@ function halved({ data, columns, rows, steps }) {
     for (let x = 0; x < width; x++, i++) {
       const left = 2 * x;
       const right = left + 1 < columns ? left + 1 : left;
-      const sum = data[top + left] + data[top + right] + data[bottom + left] + data[bottom + right];
-      out[i] = sum === sum ? sum / 4 : meanOfNumbers(data[top + left], data[top + right], data[bottom + left], data[bottom + right]);
+      const a = data[top + left];
+      const b = data[top + right];
+      const c = data[bottom + left];
+      const d = data[bottom + right];
+      const sum = a + b + c + d;
+      out[i] = sum === sum ? sum / 4 : meanOfNumbers(a, b, c, d);
     }
   }
   return { data: out, columns: width, rows: height, steps: [steps[0] / 2, steps[1] / 2] };

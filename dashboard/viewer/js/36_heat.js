@@ -17,6 +17,15 @@ class HeatMaps {
     return this.header.frame;
   }
 
+  // The part of the picture that the model sees, [left, top, right, bottom] in its pixels; null where that is all of it.
+  get seen() {
+    const { letterbox: box } = this.header;
+    const { rows, columns } = this.picture;
+    const left = (Math.max(0, -box.left) * columns) / box.width;
+    const top = (Math.max(0, -box.top) * rows) / box.height;
+    return left || top ? [left, top, columns - left, rows - top] : null;
+  }
+
   index(code) {
     return this.header.labels.findIndex((label) => label.code === code);
   }
@@ -28,15 +37,17 @@ class HeatMaps {
   }
 
   // Positions on the picture -> cells of the grid: every point takes the value at its own place in the model's square;
-  // NaN outside of the picture.
+  // NaN outside of the picture, and where the model does not see it.
   #cells(positions, vertical) {
     const { letterbox: box, rows, columns } = this.header;
     const [content, start, cells, extent] = vertical
       ? [box.height, box.top, rows, this.picture.rows]
       : [box.width, box.left, columns, this.picture.columns];
-    return Float64Array.from(positions, (position) => (position < 0 || position >= extent
-      ? NaN
-      : clamp((((position * content) / extent + start) * cells) / box.size - 0.5, 0, cells - 1)));
+    return Float64Array.from(positions, (position) => {
+      const inSquare = (position * content) / extent + start;
+      const seen = position >= 0 && position < extent && inSquare >= 0 && inSquare <= box.size;
+      return seen ? clamp((inSquare * cells) / box.size - 0.5, 0, cells - 1) : NaN;
+    });
   }
 
   // Evidence at every crossing of the positions, row by row; ``transposed`` gives it column by column.
@@ -93,15 +104,18 @@ class HeatTable {
   }
 }
 
-const colourAt = (colours, share) => {
+function colourAt(colours, share) {
   const entry = 3 * Math.round(255 * clamp(share, 0, 1));
-  return `rgb(${colours[entry]}, ${colours[entry + 1]}, ${colours[entry + 2]})`;
-};
+  const [red, green, blue] = colours.subarray(entry, entry + 3);
+  return { colour: `rgb(${red}, ${green}, ${blue})`, light: 0.3 * red + 0.6 * green + 0.1 * blue > 110 };
+}
 
 // Lines of equal evidence in the picture's coordinates: [{strength, lines: [u0, v0, u1, v1, ...]}].
 function contours(maps, map, { signed, threshold }) {
   const { picture, header } = maps;
-  const points = (extent) => Float64Array.from({ length: CONTOUR_GRID + 1 }, (_, i) => (i * extent * 0.999999) / CONTOUR_GRID);
+  // Just inside the far edge, beyond which there is no evidence.
+  const points = (extent) =>
+    Float64Array.from({ length: CONTOUR_GRID + 1 }, (_, i) => (i * extent * 0.999999) / CONTOUR_GRID);
   const [u, v] = [points(picture.columns), points(picture.rows)];
   const evidence = maps.evidence(map, u, v);
   const strengths = signed ? [...CONTOUR_SHARES, ...CONTOUR_SHARES.map((share) => -share)] : CONTOUR_SHARES;

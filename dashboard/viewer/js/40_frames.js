@@ -38,8 +38,15 @@ class Frames {
     return { stored: this.preview.subarray(frame * size, (frame + 1) * size), rows, columns };
   }
 
+  best(frame) {
+    const { rows, columns } = this.header;
+    const stored = this.full(frame);
+    return stored ? { stored, rows, columns } : this.small(frame);
+  }
+
+  // Whether previews stay previews.
   get broken() {
-    return [...this.failed.values()].some((tries) => tries >= TRIES);
+    return !this.header.source || [...this.failed.values()].some((tries) => tries >= TRIES);
   }
 
   // Going to a frame is also a new try where the server did not answer.
@@ -122,8 +129,7 @@ class Frames {
 // Frame or preview -> one pyramid for each channel, on the picture's own coordinates.
 function pyramidsOf(frames, frame) {
   const { header } = frames;
-  const full = frames.full(frame);
-  const { stored, rows, columns } = full ? { stored: full, rows: header.rows, columns: header.columns } : frames.small(frame);
+  const { stored, rows, columns } = frames.best(frame);
   const steps = [columns / header.columns, rows / header.rows];
   return Array.from({ length: header.samples }, (_, channel) =>
     new Pyramid(channelOf(stored, header.samples, channel, header.padding), columns, rows, steps));

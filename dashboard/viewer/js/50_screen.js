@@ -1,5 +1,7 @@
 // One canvas: resampled values and heat are kept at screen resolution, so that a new window or opacity is only looked up.
 
+const GREYS = Uint32Array.from(IDENTITY, (level) => opaque(level, level, level));
+
 class Screen {
   constructor(canvas) {
     this.canvas = canvas;
@@ -46,7 +48,7 @@ class Screen {
     for (let start = 0; start < pixels.length; start += width) {
       const end = start + to;
       if (green) {
-        for (let i = start; i < end; i++) pixels[i] = 0xff000000 | (levels[blue[i]] << 16) | (levels[green[i]] << 8) | levels[red[i]];
+        for (let i = start; i < end; i++) pixels[i] = opaque(levels[red[i]], levels[green[i]], levels[blue[i]]);
       } else {
         for (let i = start; i < end; i++) pixels[i] = packed[red[i]];
       }
@@ -63,13 +65,8 @@ class Screen {
         const r = levels[red[i]] * share + addRed[step] + 0.5;
         const g = levels[green[i]] * share + addGreen[step] + 0.5;
         const b = levels[blue[i]] * share + addBlue[step] + 0.5;
-        pixels[i] = 0xff000000 | (b << 16) | (g << 8) | r;
+        pixels[i] = opaque(r, g, b);
       }
     }
   }
 }
-
-const GREYS = Uint32Array.from({ length: NO_PIXEL + 1 }, (_, i) => {
-  const level = IDENTITY[i];
-  return (0xff000000 | (level << 16) | (level << 8) | level) >>> 0;
-});

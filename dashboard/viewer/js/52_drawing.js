@@ -2,13 +2,15 @@
 
 const BAR_LENGTHS_MM = [500, 200, 100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1];
 const LINE_COLOUR = "#ffd84d";
+const DARK_HALO = "rgba(0, 0, 0, 0.7)";
+// ABGR, as canvases hold it in memory.
 const GRAPHICS_COLOUR = 0xffb4f07a;
 
 function drawOver(viewer, context, place, ratio) {
   context.clearRect(0, 0, place.width, place.height);
   context.lineCap = "round";
   if (viewer.look.graphics && viewer.view.frame === viewer.header.frame) drawGraphics(viewer, context, place);
-  if (viewer.view.fit && viewer.header.fit) hatch(context, place, viewer.header.fit, ratio);
+  if (viewer.view.fit && viewer.maps?.seen) hatch(context, place, viewer.maps.seen, ratio);
   if (viewer.look.contour && viewer.heatShown()) drawContours(viewer, context, place, ratio);
   viewer.lengths.here().forEach((line) => drawLine(viewer, context, place, line, ratio));
   if (viewer.lengths.cursor) drawCursor(context, place.toScreen(viewer.lengths.cursor), ratio);
@@ -53,13 +55,14 @@ function drawContours(viewer, context, place, ratio) {
       context.moveTo(...place.toScreen([lines[i], lines[i + 1]]));
       context.lineTo(...place.toScreen([lines[i + 2], lines[i + 3]]));
     }
-    outlined(context, colourAt(colours, look.signed ? (strength + 1) / 2 : strength), (1 + Math.abs(strength)) * ratio);
+    const { colour, light } = colourAt(colours, look.signed ? (strength + 1) / 2 : strength);
+    outlined(context, colour, (1 + Math.abs(strength)) * ratio, light ? DARK_HALO : "rgba(255, 255, 255, 0.5)");
   }
   context.restore();
 }
 
-function outlined(context, colour, width) {
-  context.strokeStyle = "rgba(0, 0, 0, 0.7)";
+function outlined(context, colour, width, halo = DARK_HALO) {
+  context.strokeStyle = halo;
   context.lineWidth = width + 2;
   context.stroke();
   context.strokeStyle = colour;
@@ -103,7 +106,8 @@ function drawLine(viewer, context, place, { from, to }, ratio) {
     outlined(context, LINE_COLOUR, 1.5 * ratio);
   }
   const lower = start[1] > end[1] ? start : end;
-  write(context, viewer.lengths.text({ from, to }), [lower[0] + 8 * ratio, lower[1] + 16 * ratio], ratio, { colour: LINE_COLOUR });
+  const below = [lower[0] + 8 * ratio, lower[1] + 16 * ratio];
+  write(context, viewer.lengths.text({ from, to }), below, ratio, { colour: LINE_COLOUR });
 }
 
 function drawCursor(context, [x, y], ratio) {
@@ -120,7 +124,8 @@ function write(context, text, [x, y], ratio, { colour = "#f2f5f7", align = "left
   context.textAlign = align;
   const width = context.measureText(text).width;
   const shift = { left: 0, center: width / 2, right: width }[align];
-  const inside = clamp(x, 4 * ratio + shift, Math.max(4 * ratio + shift, context.canvas.width - 4 * ratio - width + shift));
+  const least = 4 * ratio + shift;
+  const inside = clamp(x, least, Math.max(least, context.canvas.width - 4 * ratio - width + shift));
   const low = clamp(y, size * ratio, context.canvas.height - 6 * ratio);
   context.lineWidth = 3 * ratio;
   context.lineJoin = "round";

@@ -9,12 +9,14 @@ const canReformat = ({ frames, spacing, slice_spacing: gap }) => frames > 1 && B
 
 class Plane {
   constructor(viewer, pane, index) {
-    Object.assign(this, { viewer, pane, index, axes: PLANE_AXES[index], normal: 3 - PLANE_AXES[index][0] - PLANE_AXES[index][1] });
+    const axes = PLANE_AXES[index];
+    Object.assign(this, { viewer, pane, index, axes, normal: [0, 1, 2].find((axis) => !axes.includes(axis)) });
     this.screen = new Screen(pane.querySelector(".pixels"));
     this.drawing = pane.querySelector(".drawing").getContext("2d");
     this.#hang();
-    pane.querySelector(".plane-name").textContent = viewer.say(`viewer.plane_${this.name}`);
-    pane.querySelector(".drawing").setAttribute("aria-label", viewer.say("viewer.plane_label", { plane: viewer.say(`viewer.plane_${this.name}`) }));
+    const plane = viewer.say(`viewer.plane_${this.name}`);
+    pane.querySelector(".plane-name").textContent = plane;
+    pane.querySelector(".drawing").setAttribute("aria-label", viewer.say("viewer.plane_label", { plane }));
   }
 
   #hang() {
@@ -52,18 +54,15 @@ class Plane {
 
   #line(frame, channel, width) {
     const { frames, header, crosshair } = this.viewer;
-    const full = frames.full(frame);
-    const source = full ? { stored: full, rows: header.rows, columns: header.columns } : frames.small(frame);
-    const along = this.axes[0];
-    const fixed = crosshair[this.normal];
-    const [fine, coarse] = along === 0 ? [header.columns, source.columns] : [header.rows, source.rows];
-    const other = along === 0 ? Math.floor((fixed * source.rows) / header.rows) : Math.floor((fixed * source.columns) / header.columns);
+    const source = frames.best(frame);
+    const [low, high] = header.padding ?? [1, 0];
+    const point = [...crosshair];
     const out = new Float32Array(width);
     for (let i = 0; i < width; i++) {
-      const cell = Math.floor((i * coarse) / fine);
-      const place = along === 0 ? other * source.columns + cell : cell * source.columns + other;
-      const stored = source.stored[place * header.samples + channel];
-      const [low, high] = header.padding ?? [1, 0];
+      point[this.axes[0]] = i;
+      const column = Math.floor((point[0] * source.columns) / header.columns);
+      const row = Math.floor((point[1] * source.rows) / header.rows);
+      const stored = source.stored[(row * source.columns + column) * header.samples + channel];
       out[i] = stored >= low && stored <= high ? NaN : stored;
     }
     return out;
@@ -97,11 +96,16 @@ class Plane {
     const { drawing: context, place, viewer } = this;
     Object.assign(context.canvas, { width: place.width, height: place.height });
     const [x, y] = place.toScreen(this.axes.map((axis) => viewer.crosshair[axis] + 0.5));
+    const gap = 8 * ratio;
     context.beginPath();
-    for (const [x0, y0, x1, y1] of [[0, y, x - 8 * ratio, y], [x + 8 * ratio, y, place.width, y], [x, 0, x, y - 8 * ratio], [x, y + 8 * ratio, x, place.height]]) {
-      context.moveTo(x0, y0);
-      context.lineTo(x1, y1);
-    }
+    context.moveTo(0, y);
+    context.lineTo(x - gap, y);
+    context.moveTo(x + gap, y);
+    context.lineTo(place.width, y);
+    context.moveTo(x, 0);
+    context.lineTo(x, y - gap);
+    context.moveTo(x, y + gap);
+    context.lineTo(x, place.height);
     outlined(context, "rgba(92, 179, 228, 0.9)", ratio);
     placeMarks(this.pane, this.letters && edgeMarks(this.letters, this.turn));
   }

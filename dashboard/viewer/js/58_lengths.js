@@ -53,6 +53,12 @@ class Lengths {
     viewer.change("marks");
   }
 
+  // Without an end, a line that was begun by keyboard is none.
+  leave() {
+    if (this.open) this.drop();
+    this.cursor = null;
+  }
+
   placeCursor() {
     this.cursor ??= [...this.viewer.view.centre];
     if (this.open) this.end(this.open);

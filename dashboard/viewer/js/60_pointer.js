@@ -18,7 +18,8 @@ class Pointer {
     on("pointercancel", (event) => this.#up(event));
     on("pointerleave", () => viewer.probe(null));
     on("wheel", (event) => this.#wheel(event), { passive: false });
-    on("auxclick", (event) => event.preventDefault());
+    // The browser's own scrolling by the middle button.
+    on("mousedown", (event) => event.button === 1 && event.preventDefault());
   }
 
   cancel() {
@@ -37,7 +38,6 @@ class Pointer {
       this.drag = { tool: "pinch" };
       return;
     }
-    if (event.button === 1) event.preventDefault();
     const tool = event.button === 1 ? "pan" : this.viewer.tool();
     this.drag = { tool, at, start: at, window: { ...this.viewer.shownWindow() } };
     if (tool === "length") this.#startLine(at);
@@ -74,8 +74,7 @@ class Pointer {
 
   _window({ start, window }, at) {
     const ratio = devicePixelRatio * WINDOW_PIXELS;
-    const width = window.width * Math.exp((at[0] - start[0]) / ratio);
-    this.viewer.setWindow(window.centre + ((at[1] - start[1]) / ratio) * window.width, width);
+    this.viewer.shiftWindow((at[1] - start[1]) / ratio, Math.exp((at[0] - start[0]) / ratio), window);
   }
 
   _pan(drag, at) {
@@ -98,7 +97,7 @@ class Pointer {
 
   #wheel(event) {
     event.preventDefault();
-    const pixels = event.deltaY * (event.deltaMode === 1 ? 33 : 1);
+    const pixels = wheelPixels(event);
     const { viewer } = this;
     if (viewer.header.frames === 1 || event.ctrlKey || viewer.tool() === "zoom") {
       viewer.zoomBy(Math.exp(-pixels * WHEEL_STEP * (event.ctrlKey ? 4 : 1)), pointAt(this.canvas, event));
@@ -107,6 +106,8 @@ class Pointer {
     this.turned = wheelSteps(this.turned + pixels, (steps) => viewer.goTo(viewer.view.frame + steps));
   }
 }
+
+const wheelPixels = ({ deltaY, deltaMode }) => deltaY * (deltaMode === WheelEvent.DOM_DELTA_LINE ? 33 : 1);
 
 // A notch of a wheel is one step; a trackpad's many small moves add up to steps. Returns what is left over.
 function wheelSteps(turned, act) {
@@ -129,7 +130,7 @@ function listenToPlane(plane, signal) {
   on("pointermove", (event) => event.buttons === 1 && plane.point(...pointAt(canvas, event)));
   on("wheel", (event) => {
     event.preventDefault();
-    turned = wheelSteps(turned + event.deltaY, (steps) => plane.step(steps));
+    turned = wheelSteps(turned + wheelPixels(event), (steps) => plane.step(steps));
   }, { passive: false });
   on("keydown", (event) => {
     const step = { ArrowUp: -1, ArrowLeft: -1, PageUp: -1, ArrowDown: 1, ArrowRight: 1, PageDown: 1 }[event.key];

@@ -41,16 +41,18 @@ const KEY_LIST = [
   ["W P Z L", "viewer.keys_tools"], ["B / D, J / K", "viewer.keys_window"], ["1 … 9", "viewer.keys_presets"],
   ["+ − F N", "viewer.keys_zoom"], ["⇧ ← → ↑ ↓", "viewer.keys_pan"], ["R ⇧R H V I", "viewer.keys_turn"],
   ["M C S [ ]", "viewer.keys_heat"], ["↑ ↓ Home End", "viewer.keys_slices"], ["Space", "viewer.keys_play"],
-  ["Enter ← → ↑ ↓", "viewer.keys_length"], ["Del", "viewer.keys_delete"], ["0", "viewer.keys_reset"], ["Esc", "viewer.keys_leave"],
+  ["Enter ← → ↑ ↓", "viewer.keys_length"], ["Del", "viewer.keys_delete"], ["0", "viewer.keys_reset"],
+  ["Esc", "viewer.keys_leave"],
 ];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const SLIDER_KEYS = ["Home", "End", "PageUp", "PageDown", " "];
 const PAN_STEP = 40;
 
 function onKey(viewer, event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.composedPath()[0];
   const typing = target.matches("input[type=number], select") && event.key !== "Escape";
-  const sliding = target.matches("input, .divider") && (event.key in ARROWS || ["Home", "End", "PageUp", "PageDown", " "].includes(event.key));
+  const sliding = target.matches("input, .divider") && (event.key in ARROWS || SLIDER_KEYS.includes(event.key));
   const pressing = target.matches("button") && ["Enter", " "].includes(event.key);
   if (typing || sliding || pressing) return;
   if (handled(viewer, event)) {

@@ -37,35 +37,40 @@ class Controls {
     this.one(".preset").replaceChildren(...windows, option("own", this.viewer.say("viewer.preset_own")));
     const rate = header.frame_rate && Math.round(header.frame_rate);
     const speeds = [...new Set([...SPEEDS, ...(rate ? [rate] : [])])].sort((a, b) => a - b);
-    this.one(".speed").replaceChildren(...speeds.map((speed) => option(String(speed), this.viewer.say("viewer.fps", { n: speed }))));
+    const choices = speeds.map((speed) => option(String(speed), this.viewer.say("viewer.fps", { n: speed })));
+    this.one(".speed").replaceChildren(...choices);
     this.one("input.frame").max = header.frames - 1;
   }
 
   fillLabels() {
     const labels = this.viewer.maps?.header.labels ?? [];
-    this.one(".label").replaceChildren(...labels.map(({ code, words, score }) => option(code, score ? `${words} · ${score}` : words)));
+    const options = labels.map(({ code, words, score }) => option(code, score ? `${words} · ${score}` : words));
+    this.one(".label").replaceChildren(...options);
+    this.one(".fit-only").hidden = !this.viewer.maps?.seen;
   }
 
   #hideWhatIsMissing() {
     const { header, section } = this.viewer;
-    const hide = (selector, missing) => this.root.querySelectorAll(selector).forEach((element) => { element.hidden = missing; });
+    const hide = (selector, missing) => {
+      for (const element of this.root.querySelectorAll(selector)) element.hidden = missing;
+    };
     hide(".grey-only, [data-tool=window]", header.samples === 3);
     hide(".stack-only", !canReformat(header));
     hide(".slices", header.frames === 1);
-    hide(".fit-only", !header.fit);
     hide(".graphics-only", !section("overlay"));
     hide("[data-do=fullscreen]", !document.fullscreenEnabled);
   }
 
   #listen() {
     const { viewer } = this;
-    const on = (selector, name, handler) => this.one(selector).addEventListener(name, handler, { signal: this.signal });
+    const { signal } = this;
+    const on = (selector, name, handler) => this.one(selector).addEventListener(name, handler, { signal });
     this.root.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button?.dataset.tool) viewer.setTool(button.dataset.tool);
       else if (button?.dataset.do) viewer.act(button.dataset.do);
       if (!event.target.closest(".popover, [data-do=more], [data-do=help]")) this.closePopovers();
-    }, { signal: this.signal });
+    }, { signal });
     on(".preset", "change", ({ target }) => viewer.choosePreset(Number(target.value)));
     on(".label", "change", ({ target }) => viewer.setLabel(target.value));
     on(".opacity", "input", ({ target }) => viewer.setLook({ opacity: target.value / 100 }, "table"));
@@ -108,7 +113,9 @@ class Controls {
     const { viewer } = this;
     const { look, view } = viewer;
     const press = (name, pressed) => this.one(`[data-do=${name}]`).setAttribute("aria-pressed", String(Boolean(pressed)));
-    for (const button of this.root.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === viewer.tool()));
+    for (const button of this.root.querySelectorAll("[data-tool]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.tool === viewer.tool()));
+    }
     press("invert", view.invert);
     press("planes", view.planes);
     press("heat", look.heat);
@@ -126,7 +133,8 @@ class Controls {
     const { viewer } = this;
     const { look, view } = viewer;
     const { centre, width } = viewer.shownWindow();
-    this.one(".preset").value = view.window.lut || this.#isPreset() ? String(this.#presetIndex()) : "own";
+    const preset = this.#presetIndex();
+    this.one(".preset").value = preset >= 0 ? String(preset) : "own";
     this.one("input.width").value = Number(width.toPrecision(6));
     this.one("input.centre").value = Number(centre.toPrecision(6));
     this.one("output.zoom").value = `${Math.round(viewer.zoomPercent())} %`;
@@ -138,18 +146,16 @@ class Controls {
     this.one(".graphics").checked = look.graphics;
     this.one(".model-sees").checked = view.fit;
     this.one("input.frame").value = view.frame;
-    this.one(".frame-value").value = viewer.say("viewer.slice", { n: view.frame + 1, total: viewer.header.frames });
+    this.one(".frame-value").value = viewer.position();
     this.one(".speed").value = look.speed;
   }
 
   #presetIndex() {
     const { window } = this.viewer.view;
-    return (this.viewer.header.windows ?? []).findIndex((preset) =>
-      Boolean(preset.lut) === Boolean(window.lut) && preset.centre === window.centre && preset.width === window.width && preset.function === window.function);
-  }
-
-  #isPreset() {
-    return this.#presetIndex() >= 0;
+    const windows = this.viewer.header.windows ?? [];
+    if (window.lut) return windows.findIndex(({ lut }) => lut);
+    return windows.findIndex((preset) =>
+      !preset.lut && ["centre", "width", "function"].every((name) => preset[name] === window[name]));
   }
 
   #updateHeat() {

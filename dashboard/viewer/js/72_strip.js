@@ -35,19 +35,20 @@ class Strip {
 
   #drawPaths(scores) {
     const put = (name, path) => this.picture.querySelector(`.${name}`).setAttribute("d", path);
-    const points = [...scores].map((score, i) => [i + 0.5, 94 - 88 * score]);
+    const points = Array.from(scores, (score, i) => [i + 0.5, 94 - 88 * score]);
     const known = points.filter(([, y]) => y === y);
+    const line = points.map(([x, y], i) => (y === y ? `${points[i - 1]?.[1] >= 0 ? "L" : "M"}${x} ${y}` : ""));
     this.picture.setAttribute("viewBox", `0 0 ${this.total} 100`);
     put("grid", `M0 50H${this.total}`);
-    put("line", known.map(([x, y], i) => `${i && points[Math.floor(x) - 1]?.[1] === points[Math.floor(x) - 1]?.[1] ? "L" : "M"}${x} ${y}`).join(""));
+    put("line", line.join(""));
     put("dots", known.map(([x, y]) => `M${x} ${y}h0`).join(""));
     put("now", `M${this.viewer.view.frame + 0.5} 0V100`);
   }
 
   #words(label, scores, done) {
     const { viewer, total } = this;
-    const best = scores.reduce((best, score, i) => (score > (scores[best] ?? -1) || Number.isNaN(scores[best]) ? i : best), 0);
-    if (!label || Number.isNaN(scores[best])) return viewer.say("viewer.strip_none", { done, total });
+    const best = scores.reduce((known, score, i) => (score > (scores[known] ?? -1) ? i : known), -1);
+    if (!label || best < 0) return viewer.say("viewer.strip_none", { done, total });
     return viewer.say("viewer.strip", { label: label.words, score: scores[best].toFixed(2), n: best + 1, done, total });
   }
 }

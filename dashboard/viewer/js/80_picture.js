@@ -64,7 +64,8 @@ function drawLegend(viewer, context, top, ratio) {
   const [left, width] = [70 * ratio, Math.min(200 * ratio, context.canvas.width / 3)];
   context.drawImage(scale, left, top, width, 12 * ratio);
   write(context, words.low, [left - 6 * ratio, top + 11 * ratio], ratio, { align: "right", size: 12 });
-  write(context, `${words.high} ${words.unit} · ${viewer.label().words}`, [left + width + 6 * ratio, top + 11 * ratio], ratio, { size: 12 });
+  const meaning = `${words.high} ${words.unit} · ${viewer.label().words}`;
+  write(context, meaning, [left + width + 6 * ratio, top + 11 * ratio], ratio, { size: 12 });
 }
 
 function download(viewer) {
@@ -86,8 +87,9 @@ function showStill(root, message, error) {
   root.querySelector(".body").hidden = true;
   still.hidden = false;
   still.querySelector("img").alt = texts["viewer.still_alt"] ?? "The scan as a still picture";
-  still.querySelector("figcaption").textContent = texts["viewer.still"] ?? "The interactive viewer could not start; this is a still picture of the scan.";
+  still.querySelector("figcaption").textContent = texts["viewer.still"] ?? "The interactive viewer could not start.";
   still.querySelector("img").hidden = !bytes;
-  if (bytes) still.querySelector("img").src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+  const picture = bytes && new Blob([bytes], { type: "image/png" });
+  if (picture) still.querySelector("img").src = URL.createObjectURL(picture);
   root.dataset.failed = error instanceof Error ? error.name : "Error";
 }

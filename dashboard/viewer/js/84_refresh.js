@@ -1,7 +1,10 @@
 // What has to be drawn again, and the drawing: once for each of the browser's frames, whatever has changed.
 
 const LEAST_HEIGHT = 380;
+// Of the window's height; a stack's slider shall be in sight below.
 const MOST_HEIGHT = 0.78;
+const MOST_HEIGHT_OF_STACK = 0.7;
+const FULLSCREEN_EDGE = 24;
 const KEPT_TIMES = 200;
 // What else is out of date when one part is.
 const FOLLOWERS = {
@@ -13,9 +16,10 @@ class Refresh {
   constructor(viewer, signal) {
     Object.assign(this, { viewer, times: [], stale: new Set() });
     this.stage = viewer.one(".stage");
-    const resizing = new ResizeObserver(() => this.layOut());
-    resizing.observe(viewer.root);
-    document.addEventListener("fullscreenchange", () => this.layOut(), { signal });
+    const resizing = new ResizeObserver(() => this.change(["layout"]));
+    resizing.observe(viewer.one(".body"));
+    document.addEventListener("fullscreenchange", () => this.change(["layout"]), { signal });
+    window.addEventListener("resize", () => this.change(["layout"]), { signal });
     signal.addEventListener("abort", () => {
       resizing.disconnect();
       cancelAnimationFrame(this.waiting);
@@ -33,15 +37,18 @@ class Refresh {
   }
 
   // As high as the picture needs at the pane's width, between what is readable and what fits the window.
-  layOut() {
-    const { columns, rows, aspect } = this.viewer.picture();
+  #layOut() {
+    const { viewer } = this;
+    const { columns, rows, aspect } = viewer.picture();
     const width = this.stage.clientWidth;
-    const full = document.fullscreenElement === null ? MOST_HEIGHT : MOST_HEIGHT + 0.04;
-    const wanted = document.fullscreenElement === null ? (width * rows * aspect[1]) / (columns * aspect[0]) : Infinity;
-    const height = Math.round(Math.max(LEAST_HEIGHT, Math.min(wanted, full * window.innerHeight)));
+    const most = window.innerHeight * (viewer.header.frames > 1 ? MOST_HEIGHT_OF_STACK : MOST_HEIGHT);
+    const wanted = document.fullscreenElement === null
+      ? Math.min((width * rows * aspect[1]) / (columns * aspect[0]), most)
+      : window.innerHeight - FULLSCREEN_EDGE - (viewer.one(".body").offsetHeight - this.stage.offsetHeight);
+    const height = Math.round(Math.max(LEAST_HEIGHT, wanted));
     this.stage.style.height = `${height}px`;
     const [across, down] = [width, height].map((side) => Math.max(1, Math.round(side * devicePixelRatio)));
-    const { screen, header, canvas } = this.viewer;
+    const { screen, header, canvas } = viewer;
     if (screen.width === across && screen.height === down) return;
     screen.resize(across, down, header.samples);
     Object.assign(canvas, { width: across, height: down });
@@ -59,6 +66,7 @@ class Refresh {
     this.waiting = null;
     const started = performance.now();
     const { viewer, stale } = this;
+    if (stale.has("layout")) this.#layOut();
     const timed = ["sample", "heat", "table", "tones", "paint"].some((part) => stale.has(part));
     this.#prepare();
     if (viewer.view.planes) viewer.planes.forEach((plane) => plane.draw(stale.has("sample")));
@@ -66,8 +74,8 @@ class Refresh {
     if (timed) this.#note(performance.now() - started);
     if (stale.has("marks") && !viewer.view.planes) this.#mark();
     if (stale.has("controls")) viewer.controls.update();
-    if (stale.has("words")) viewer.one(".caption").textContent = heatInWords(viewer).join("\n");
-    viewer.one(".probe").textContent = probeInWords(viewer);
+    if (stale.has("words")) setText(viewer.one(".caption"), heatInWords(viewer).join("\n"));
+    setText(viewer.one(".probe"), probeInWords(viewer));
     this.#write();
     stale.clear();
   }
@@ -78,7 +86,9 @@ class Refresh {
     if (stale.has("tones")) viewer.tones.set(view.window, view.invert);
     if (stale.has("table") && viewer.maps) viewer.table.set(viewer.maps.scales, look);
     if (stale.has("sample")) this.#sample();
-    if (stale.has("heat") && viewer.heatShown()) viewer.screen.sampleHeat(viewer.maps, viewer.maps.map(view.label), viewer.place);
+    if (stale.has("heat") && viewer.heatShown()) {
+      viewer.screen.sampleHeat(viewer.maps, viewer.maps.map(view.label), viewer.place);
+    }
   }
 
   #sample() {
@@ -120,9 +130,9 @@ class Refresh {
     const { header, view, frames } = viewer;
     const { centre, width } = viewer.shownWindow();
     const grey = header.samples === 1;
-    viewer.one(".facts").textContent = grey ? `${viewer.say("viewer.facts", { w: short(width), c: short(centre) })}` : "";
-    viewer.one(".position").textContent = header.frames > 1 ? viewer.say("viewer.slice", { n: view.frame + 1, total: header.frames }) : "";
-    viewer.one(".note").textContent = notes(viewer).join("\n");
+    setText(viewer.one(".facts"), grey ? viewer.say("viewer.facts", { w: short(width), c: short(centre) }) : "");
+    setText(viewer.one(".position"), header.frames > 1 ? viewer.position() : "");
+    setText(viewer.one(".note"), notes(viewer).join("\n"));
     viewer.canvas.setAttribute("aria-label", `${viewer.say("viewer.canvas")} ${viewer.one(".caption").textContent}`);
     Object.assign(viewer.root.dataset, {
       id: header.id, frame: view.frame, zoom: Math.round(viewer.zoomPercent()), window: `${centre}/${width}`,

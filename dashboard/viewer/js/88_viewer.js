@@ -17,7 +17,12 @@ class Viewer {
     this.say = (key, values) => fill(this.header.texts?.[key] ?? key, values);
     this.reported = this.header.frame ?? 0;
     this.listeners = new AbortController();
-    this.#start();
+    try {
+      this.#start();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   #start() {
@@ -41,8 +46,7 @@ class Viewer {
     this.frames.seek(this.view.frame);
     this.#reportSoon();
     this.#openPlanes();
-    this.refresh.layOut();
-    this.change("sample", "tones", "table");
+    this.change("layout", "tones", "table");
     this.refresh.now();
   }
 
@@ -50,7 +54,7 @@ class Viewer {
     clearInterval(this.playing);
     clearTimeout(this.reporting);
     this.listeners.abort();
-    this.frames.close();
+    this.frames?.close();
   }
 
   one(selector) {
@@ -118,8 +122,9 @@ class Viewer {
     this.change("probe");
   }
 
+  // A button's action, also by its key: what is disabled does nothing.
   act(name) {
-    ACTIONS[name](this);
+    if (!this.one(`[data-do=${name}]`)?.disabled) ACTIONS[name](this);
   }
 
   setView(values, ...parts) {
@@ -139,7 +144,7 @@ class Viewer {
 
   setTool(tool) {
     this.pointer.cancel();
-    this.lengths.cursor = null;
+    this.lengths.leave();
     this.setLook({ tool }, "marks", "controls");
   }
 
@@ -151,21 +156,21 @@ class Viewer {
   // The window in numbers, also while the file's own table is shown.
   shownWindow() {
     const { window } = this.view;
-    const known = Number.isFinite(window.centre) && Number.isFinite(window.width);
-    return known ? window : this.header.windows.find((preset) => Number.isFinite(preset.centre)) ?? { centre: 0.5, width: 1 };
+    const inNumbers = ({ centre, width }) => Number.isFinite(centre) && Number.isFinite(width);
+    return [window, ...(this.header.windows ?? [])].find(inNumbers) ?? { centre: 0.5, width: 1, function: "LINEAR_EXACT" };
   }
 
   setWindow(centre, width) {
     if (!Number.isFinite(centre) || !Number.isFinite(width)) return this.change("controls");
     const name = this.shownWindow().function ?? "LINEAR";
-    const wide = Math.max(width, name === "LINEAR" ? 1 : 1e-6);
-    const tidy = (value) => (wide >= 50 ? Math.round(value) : Number(value.toPrecision(4)));
-    this.setView({ window: { centre: tidy(centre), width: tidy(wide), function: name } }, "tones");
+    this.setView({ window: { centre, width: Math.max(width, name === "LINEAR" ? 1 : 1e-6), function: name } }, "tones");
   }
 
-  shiftWindow(centreShare, widthFactor) {
-    const { centre, width } = this.shownWindow();
-    this.setWindow(centre + centreShare * width, width * widthFactor);
+  // From a known window by a share of its width and a factor, to numbers that are easy to read.
+  shiftWindow(centreShare, widthFactor, { centre, width } = this.shownWindow()) {
+    const wide = width * widthFactor;
+    const tidy = (value) => (wide >= 50 ? Math.round(value) : Number(value.toPrecision(4)));
+    this.setWindow(tidy(centre + centreShare * width), tidy(wide));
   }
 
   choosePreset(index) {
@@ -212,13 +217,13 @@ class Viewer {
   }
 
   turn(name) {
-    this.setView({ turn: combined(TURNS[name], this.view.turn) }, "sample", "words");
+    this.setView({ turn: combined(TURNS[name], this.view.turn) }, "sample");
   }
 
   reset() {
-    this.setView({
-      window: { ...(this.header.windows?.[0] ?? this.view.window) }, invert: false, zoom: null, centre: this.middle(), turn: [1, 0, 0, 1], swipe: null,
-    }, "sample", "tones", "words");
+    const window = { ...(this.header.windows?.[0] ?? this.view.window) };
+    const place = { zoom: null, centre: this.middle(), turn: [1, 0, 0, 1] };
+    this.setView({ ...place, window, invert: false, swipe: null }, "sample", "tones");
   }
 
   leave() {
@@ -227,6 +232,11 @@ class Viewer {
   }
 
   // --- frames
+
+  position() {
+    const key = this.header.slice_spacing ? "viewer.slice" : "viewer.frame";
+    return this.say(key, { n: this.view.frame + 1, total: this.header.frames });
+  }
 
   goTo(frame) {
     const to = clamp(frame, 0, this.header.frames - 1);
@@ -275,12 +285,14 @@ class Viewer {
 
   togglePlanes() {
     if (!canReformat(this.header)) return;
-    this.setView({ planes: !this.view.planes }, "sample");
+    this.view.planes = !this.view.planes;
     this.#openPlanes();
+    this.change("sample");
   }
 
   #openPlanes() {
     const host = this.one(".planes");
+    this.view.planes &&= canReformat(this.header);
     host.hidden = !this.view.planes;
     this.one(".single").hidden = this.view.planes;
     if (!this.view.planes || this.planes) return;

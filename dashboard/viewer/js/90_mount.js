@@ -54,6 +54,14 @@ function open(component, message, root) {
   return viewer;
 }
 
+// The page has taken the viewer away; its memory goes with it.
+function leave(host, viewer) {
+  viewer.close();
+  if (shared.mounts.get(host) !== viewer) return;
+  shared.mounts.delete(host);
+  shared.viewer = null;
+}
+
 export default function mount(component) {
   const host = component.parentElement;
   const root = host.querySelector(".radlens-viewer");
@@ -64,12 +72,12 @@ export default function mount(component) {
     const { id, version } = message.header;
     if (before?.root === root && before.header.id === id && before.header.version === version) {
       before.component = component;
-      return () => before.close();
+      return () => leave(host, before);
     }
     before?.close();
     const viewer = open(component, message, root);
     shared.mounts.set(host, viewer);
-    return () => viewer.close();
+    return () => leave(host, viewer);
   } catch (error) {
     shared.mounts.delete(host);
     showStill(root, message, error);
