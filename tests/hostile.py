@@ -108,9 +108,9 @@ def jpeg_ls() -> bytes:
     return bytes(imagecodecs.jpegls_encode(picture()))
 
 
-def lossless_jpeg() -> bytes:
-    """A lossless JPEG stream (process 14) of 64 x 64."""
-    return bytes(imagecodecs.ljpeg_encode(picture(bits=12), bitspersample=12))
+def lossless_jpeg(pixels: Array | None = None) -> bytes:
+    """A lossless JPEG stream (process 14) of 12 bits; of 64 x 64 unless told."""
+    return bytes(imagecodecs.ljpeg_encode(picture(bits=12) if pixels is None else pixels, bitspersample=12))
 
 
 def j2k(columns: int, rows: int, *, one_tile: bool) -> bytes:

@@ -1,6 +1,7 @@
 """The command line's contract: one JSON object a frame, statuses, exit statuses, files of explain."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,19 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from core.__main__ import _loaded, app
+from core.__main__ import app
+from core.records import loaded_model
 from core.samples import film_to_dicom, list_samples
 from core.simulation import simulate_film
 from tests.files import bundled, dicom_bytes, png_bytes
 from tests.networks import publish
 
-KEYS = {"file", "frame", "digest", "model", "weights", "status", "reason", "scores", "logits"}
+KEYS = {"file", "series", "frame", "digest", "model", "weights", "status", "reason", "scores", "logits", "left_out"}
 
 
 @pytest.fixture(autouse=True)
 def tiny(model_folder: Path, no_shipped_models: None) -> None:
-    _loaded.cache_clear()
+    loaded_model.cache_clear()
     publish(model_folder)
 
 
@@ -55,7 +57,7 @@ def test_a_fitting_scan_is_read_by_the_model_that_auto_chose_and_says_so(film: P
 
 def test_a_picture_without_tags_is_withheld_with_the_choice_and_read_when_a_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "film.png"
-    path.write_bytes(png_bytes(np.full((40, 40), 90, np.uint8)))
+    path.write_bytes(png_bytes(np.tile(np.arange(40, dtype=np.uint8), (40, 1))))
     (withheld,) = records(run("predict", path, "--json"))
     assert (withheld["status"], withheld["model"], withheld["scores"], withheld["logits"]) == ("withheld", None, {}, {})
     assert "tiny" in withheld["reason"]
@@ -67,7 +69,9 @@ def test_a_picture_without_tags_is_withheld_with_the_choice_and_read_when_a_mode
 def test_a_refused_file_hides_no_other_and_sets_the_exit_status(film: Path, tmp_path: Path) -> None:
     report, missing = tmp_path / "report.dcm", tmp_path / "missing.dcm"
     report.write_bytes(bundled("reportsi.dcm"))
-    result = run("predict", report, missing, tmp_path, film, "--json")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = run("predict", report, missing, empty, film, "--json")
     assert result.exit_code == 1
     assert [r["status"] for r in records(result)] == ["refused", "refused", "refused", "ok"]
     assert "structured report" in records(result)[0]["reason"]
@@ -168,3 +172,97 @@ def test_samples_are_written_as_files_that_open(tmp_path: Path) -> None:
     assert len(written) == len(list_samples())
     statuses = {r["status"] for path in written for r in records(run("predict", path, "--json"))}
     assert statuses == {"ok", "withheld"}
+
+
+def ct_slice(number: int) -> bytes:
+    """A slice whose every pixel is its place, with a mark at the patient's right front."""
+    pixels = np.full((12, 10), 100 * number, np.int16)
+    pixels[0, 0] = 1000
+    return dicom_bytes(
+        pixels,
+        Modality="CT",
+        SeriesInstanceUID="1.2.3",
+        SOPInstanceUID=f"1.2.3.{number}",
+        ImagePositionPatient=[0, 0, 2.5 * number],
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        PixelSpacing=[0.8, 0.6],
+        WindowCenter=500,
+        WindowWidth=1001,
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder = tmp_path / "study"
+    (folder / "deeper").mkdir(parents=True)
+    for name, number in (("c", 0), ("a", 2), ("deeper/b", 1)):
+        (folder / name).write_bytes(ct_slice(number))
+    (folder / "readme.txt").write_text("hello")
+    return folder
+
+
+@pytest.fixture
+def archive(study: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as files:
+        for file in study.rglob("*"):
+            if file.is_file():
+                files.write(file, file.relative_to(study))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["study", "archive"])
+def test_a_folder_and_a_zip_are_one_study(kind: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(kind)
+    result = run("predict", path, "--json")
+    found = records(result)
+    assert result.exit_code == 0
+    assert [(r["file"], r["series"], r["frame"]) for r in found] == [(str(path), 0, frame) for frame in range(3)]
+    assert {r["status"] for r in found} == {"withheld"}
+    assert [left["name"] for left in found[0]["left_out"]] == ["readme.txt"]
+    named = records(run("predict", path, "--json", "--model", "tiny"))
+    assert {r["status"] for r in named} == {"ok"}
+
+
+def test_show_gives_the_displayed_grey_and_how_it_came_about(study: Path, tmp_path: Path) -> None:
+    npy = tmp_path / "pixels.npy"
+    result = run("show", study, "--npy", npy, "--json")
+    assert result.exit_code == 0
+    shown = json.loads(result.stdout)
+    assert (shown["status"], shown["frames"], shown["rows"], shown["columns"]) == ("ok", 3, 12, 10)
+    assert (shown["spacing_mm"], shown["slice_spacing_mm"]) == ([0.8, 0.6], 2.5)
+    assert (shown["orientation"], shown["slice_direction"], shown["unit"]) == (["L", "P"], "H", "HU")
+    assert [step["step"] for step in shown["history"]] == ["stored", "rescale", "window", "polarity"]
+    grey = np.load(npy)
+    assert (grey.shape, grey.dtype) == ((3, 12, 10), np.float32)
+    # PS3.3 C.11.2.1.2.1: ((x - (c - 0.5)) / (w - 1) + 0.5), here (x + 0.5) / 1000.
+    assert grey[:, 5, 5].tolist() == pytest.approx([0.0005, 0.1005, 0.2005], abs=1e-6)
+    assert (grey[:, 0, 0] == 1).all()
+    one = run("show", study, "--npy", npy, "--frame", 2, "--json")
+    assert json.loads(one.stdout)["frame"] == 2
+    assert np.load(npy).shape == (12, 10)
+
+
+def test_show_says_what_the_model_makes_of_a_fitting_film(film: Path) -> None:
+    shown = json.loads(run("show", film, "--json").stdout)
+    steps = {step["step"]: step for step in shown["history"]}
+    assert steps["crop"]["seen"] == "100 % of the picture"
+    assert (steps["resize"]["from"], steps["resize"]["to"]) == ("80 x 96", "53 x 64")
+    assert steps["tensor"]["shape"] == "1 x 1 x 64 x 64"
+    assert {"code", "severity", "name", "sentence", "advice"} == set(shown["verdicts"][0])
+
+
+def test_show_refuses_what_is_no_scan(tmp_path: Path, film: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("hello")
+    result = run("show", path, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (1, "refused")
+    assert run("show", film, "--frame", 7).exit_code == 2
+    assert run("show", film, "--series", 1).exit_code == 2
+
+
+def test_a_block_of_the_doctor_withholds_the_answer_even_of_a_named_model(tmp_path: Path) -> None:
+    path = tmp_path / "dose.dcm"
+    path.write_bytes(bundled("rtdose_1frame.dcm"))
+    (record,) = records(run("predict", path, "--model", "tiny", "--json"))
+    assert (record["status"], record["model"], record["scores"]) == ("withheld", "tiny", {})

@@ -9,19 +9,34 @@ import signal
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+from pydicom.uid import UID, HTJ2KLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
 
 from core.errors import DamagedScan, DecodingStopped, ScanError
 from core.reading import read_preview, read_scan, read_study
+from core.reading.decoding import decode_scan
 from core.reading.guard import GUARD, ArrayUnpickler, Guard, Progress, WorkerDied
 from core.scan import Scan
 from tests.files import dicom_bytes, png_bytes
-from tests.hostile import BOMBS, MIB, NAME, many_elements, picture, png_claiming, zip_of_zeros, zlib_zeros
+from tests.hostile import (
+    BOMBS,
+    MIB,
+    NAME,
+    Array,
+    encapsulated,
+    lossless_jpeg,
+    many_elements,
+    picture,
+    png_claiming,
+    zlib_zeros,
+)
 
 # The clock of these tests; nothing here needs longer, and what is killed by it is killed sooner.
 SECONDS = 2
@@ -71,6 +86,18 @@ def check_sentence(sentence: str) -> None:
     assert 20 < len(sentence) <= 220
     assert sentence.endswith(".")
     assert not _NOBODYS_BUSINESS.search(sentence), sentence
+
+
+def picture_file(columns: int) -> bytes:
+    return png_bytes(picture(16, columns))
+
+
+def zipped(*files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number, data in enumerate(files):
+            archive.writestr(f"{number}.bin", data)
+    return out.getvalue()
 
 
 def assert_still_works() -> None:
@@ -192,7 +219,7 @@ class TestDeath:
         guard.close()
 
     def test_deadly_file_among_five(self, endless: bytes) -> None:
-        files = [(f"{n}.png", png_bytes(picture(16, 16 + n))) for n in range(5)]
+        files = [(f"{n}.png", picture_file(16 + n)) for n in range(5)]
         files[2] = ("deadly.dcm", endless)
         study = read_study(files)
         assert sorted(scan.shape[1] for scan in study.scans) == [16, 17, 19, 20]
@@ -204,9 +231,48 @@ class TestDeath:
         with pytest.raises(DecodingStopped, match="more than 2 seconds"):
             read_study([("one.dcm", endless), ("two.dcm", endless)])
 
-    def test_archive_that_harms_before_its_first_file(self) -> None:
-        with pytest.raises(ScanError):
-            read_study([("a.zip", zip_of_zeros(1, copies=400_000))])
+    def test_deadly_file_in_an_archive(self, endless: bytes) -> None:
+        study = read_study([("a.zip", zipped(picture_file(16), endless, picture_file(17)))])
+        assert sorted(scan.shape[1] for scan in study.scans) == [16, 17]
+        assert [left.name for left in study.left_out] == ["file 2"]
+
+    def test_archive_of_one_deadly_file(self, endless: bytes) -> None:
+        with pytest.raises(DecodingStopped, match="more than 2 seconds"):
+            read_study([("a.zip", zipped(endless))])
+
+
+class TestHalfPictures:
+    """A decoder that fills what is missing and says nothing must not be believed."""
+
+    @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+    @pytest.mark.parametrize("share", [0.3, 0.6, 0.98])
+    @pytest.mark.parametrize(
+        ("encode", "syntax", "bits"),
+        [
+            (imagecodecs.jpegls_encode, JPEGLSLossless, 8),
+            (lossless_jpeg, JPEGLosslessSV1, 12),
+            (imagecodecs.jpeg8_encode, JPEGBaseline8Bit, 8),
+            (imagecodecs.htj2k_encode, HTJ2KLossless, 8),
+        ],
+    )  # fmt: skip
+    def test_stream_that_was_cut(
+        self, encode: Callable[[Array], bytes], syntax: UID, bits: int, share: float, end: bytes
+    ) -> None:
+        stream = bytes(encode(picture(256, 256, bits)))
+        whole = decode_scan(encapsulated(stream, syntax, 256, 256, bits))
+        assert whole.shape == (256, 256)
+        with pytest.raises(ScanError) as caught:
+            decode_scan(encapsulated(stream[: int(share * len(stream))] + end, syntax, 256, 256, bits))
+        check_sentence(str(caught.value))
+
+    def test_film_with_most_tiles_missing(self) -> None:
+        with pytest.raises(DamagedScan, match="missing"):
+            decode_scan(BOMBS["JPEG 2000, 2000 sq in tiles of 8, header agrees"].make())
+
+    def test_film_with_all_tiles(self) -> None:
+        pixels = picture(200, 130)
+        stream = bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True, tile=(64, 64)))
+        assert (decode_scan(encapsulated(stream, JPEG2000Lossless, 200, 130)).stored[0] == pixels).all()
 
 
 class TestSideBySide:

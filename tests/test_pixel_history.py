@@ -242,6 +242,13 @@ def test_cropped_picture_is_seen_in_its_middle_third() -> None:
         assert np.allclose(step(history, code).picture, 200 / 255, atol=1e-5)
 
 
+def test_cropped_tall_picture_is_seen_in_its_middle_half() -> None:
+    history = pixel_history(grey_scan(np.full((400, 200), 90)), spec=spec_of("crop", 50))
+    assert history.seen == pytest.approx((0, 100, 200, 300))
+    assert numbers(history, "crop") == {"seen": "50 % of the picture", "columns": "0 to 200", "rows": "100 to 300"}
+    assert numbers(history, "resize") == {"from": "200 x 400", "to": "50 x 100", "scale": "0.250"}
+
+
 def test_tensor_of_three_channels_says_so() -> None:
     history = pixel_history(grey_scan(np.full((20, 20), 80)), spec=spec_of(channels=3))
     assert numbers(history, "tensor")["shape"] == "1 x 3 x 96 x 96"

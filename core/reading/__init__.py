@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.errors import DecodingStopped, NotAnImage, ScanError
+from core.errors import DecodingStopped, ScanError, TwoPatients
 from core.reading.archive import is_zip
 from core.reading.guard import GUARD, Report, WorkerDied
 from core.reading.study import LeftOut, Study
@@ -55,9 +55,11 @@ def read_study(files: Sequence[tuple[str, bytes]], report: Report | None = None)
                 raise DecodingStopped(str(exc)) from exc
             skip |= {exc.at}
             died.append(LeftOut(_name(files, exc.at), str(exc)))
-        except NotAnImage as exc:
-            # Nothing is left to show: what the decoders died of is worse than what the others are.
-            raise (DecodingStopped(died[0].reason) if died else exc) from exc
+        except ScanError as exc:
+            if not died or isinstance(exc, TwoPatients):
+                raise
+            # Nothing is left to show, and what a decoder died of is worse than what the others are.
+            raise DecodingStopped(died[0].reason) from exc
         else:
             return Study(study.scans, study.left_out + tuple(died)) if died else study
 

@@ -4,6 +4,7 @@
 does one job and ends, whatever the decoders do to it. Nothing here runs in the dashboard's process.
 """
 
+import errno
 import json
 import mmap
 import os
@@ -83,11 +84,21 @@ def _work(job: socket.socket) -> NoReturn:
     except RadLensError as exc:
         _refuse(job, exc)
     except MemoryError:
-        _refuse(job, DecodingStopped(f"Decoding needs more than {max_worker_bytes() >> 20} MiB; export it smaller."))
+        _refuse(job, _out_of_memory())
+    except OSError as exc:
+        _refuse(job, _out_of_memory() if exc.errno == errno.ENOMEM else _undecodable())
     except BaseException:  # noqa: BLE001 - decoders raise these too, and nobody above this process could catch it
-        _refuse(job, DamagedScan("The file cannot be decoded; export the scan again from its source."))
+        _refuse(job, _undecodable())
     finally:
         os._exit(0)
+
+
+def _out_of_memory() -> RadLensError:
+    return DecodingStopped(f"Decoding needs more than {max_worker_bytes() >> 20} MiB; export it smaller.")
+
+
+def _undecodable() -> RadLensError:
+    return DamagedScan("The file cannot be decoded; export the scan again from its source.")
 
 
 def _introduce(job: socket.socket) -> None:

@@ -86,7 +86,7 @@ def read_files(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[
         pieces += found
     if not pieces:
         raise _nothing(errors)
-    damaged = sum(not isinstance(error, NotAnImage) for error in errors)
+    damaged = len(skip) + sum(not isinstance(error, NotAnImage) for error in errors)
     return Study(tuple(_scans(pieces, damaged)), tuple(left_out))
 
 
