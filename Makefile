@@ -1,10 +1,10 @@
-# RadLens: make run | make test | make lint | make figures | make screenshot
+# RadLens: make run | make test | make lint | make figures | make fuzz | make screenshot
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: run test lint browser install install-dev figures screenshot
+.PHONY: run test lint browser install install-dev figures fuzz screenshot
 
 run: install
 	@echo "RadLens: open http://127.0.0.1:$(PORT)"
@@ -22,6 +22,12 @@ lint: install-dev
 figures: install-dev
 	$(BIN)/python -m benchmarks.analyse
 	$(BIN)/python -m benchmarks.page_ready
+	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.served
+
+# Ten thousand damaged files through the door: half an hour or so.
+fuzz: install-dev
+	$(BIN)/python -m benchmarks.fuzz_reading --mutants 10000
 
 # Draws the pictures of the README again.
 screenshot: install-dev browser

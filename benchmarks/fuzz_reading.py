@@ -61,7 +61,28 @@ _HEADERS = (
     b"\xff\x5c", b"\xff\x90", b"IHDR", b"\x00\x01\x03\x00", b"\x01\x01\x03\x00", b"\x11\x01\x04\x00", b"PK\x01\x02",
 )  # fmt: skip
 _HEADER_SPAN = 24
-_NUMBERS = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 4096, 32767, 32768, 65535, 65536, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
+_NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    16,
+    127,
+    128,
+    255,
+    256,
+    4096,
+    32767,
+    32768,
+    65535,
+    65536,
+    10**6,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+)
 _PATH = re.compile(r"(?:/[\w.-]+){2,}|\.py\b|Traceback|\n")
 
 
@@ -346,7 +367,9 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    print(f"{machine()}; {options.mutants} mutants, seed {options.seed}, {THREADS} threads, pid {os.getpid()}", flush=True)
+    print(
+        f"{machine()}; {options.mutants} mutants, seed {options.seed}, {THREADS} threads, pid {os.getpid()}", flush=True
+    )
     done = 0
 
     def tell(outcome: Outcome) -> None:

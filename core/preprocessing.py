@@ -44,8 +44,8 @@ class Letterbox:
     def seen(self) -> tuple[float, float, float, float]:
         """The part of the scan that the model sees: left, top, right, bottom in pixels, edges, not centres."""
         sx, sy = self.columns / self.width, self.rows / self.height
-        left, top = max(0, -self.left) * sx, max(0, -self.top) * sy
-        return left, top, self.columns - left, self.rows - top
+        right, bottom = (self.size - self.left) * sx, (self.size - self.top) * sy
+        return max(0, -self.left) * sx, max(0, -self.top) * sy, min(self.columns, right), min(self.rows, bottom)
 
     def to_model(self, row: float, column: float) -> tuple[float, float]:
         """A point of the scan, in the model's square."""
@@ -103,6 +103,8 @@ def to_model_input(scan: Scan, frame: int, spec: InputSpec) -> ModelInput:
     box = Letterbox.fit(*scan.shape, spec.size, crop=spec.fit == "crop")
     content = _channels(scan, frame, spec.channels)
     content = functional.interpolate(content, (box.height, box.width), mode="bilinear", antialias=True)
+    # Grey becomes three channels when it is small: resizing each of them would cost three times as much.
+    content = content.expand(1, spec.channels, box.height, box.width)
     # Bars where the content is smaller than the square, cuts where it is larger.
     bars = (box.left, spec.size - box.width - box.left, box.top, spec.size - box.height - box.top)
     square = functional.pad(content, bars)
@@ -112,8 +114,7 @@ def to_model_input(scan: Scan, frame: int, spec: InputSpec) -> ModelInput:
 def _channels(scan: Scan, frame: int, channels: int) -> torch.Tensor:
     if channels == 3 and scan.is_colour:
         return torch.from_numpy(display_rgb(scan, frame)).permute(2, 0, 1)[None].contiguous()
-    grey = torch.from_numpy(np.ascontiguousarray(display_grey(scan, frame)))[None, None]
-    return grey.expand(1, channels, *grey.shape[2:]).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(display_grey(scan, frame)))[None, None]
 
 
 def _bilinear(values: FloatImage, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> FloatImage:

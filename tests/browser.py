@@ -22,6 +22,13 @@ START_SECONDS = 60
 @contextlib.contextmanager
 def served() -> Iterator[str]:
     """The dashboard on a free port of 127.0.0.1 in a process of its own; ends with the block."""
+    with serving() as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[str, int]]:
+    """The same with the server's process id."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port)]
     with subprocess.Popen(
@@ -30,7 +37,7 @@ def served() -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_until_healthy(address)
-            yield address
+            yield address, server.pid
         finally:
             server.terminate()
             try:

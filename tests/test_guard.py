@@ -13,18 +13,29 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
 import pytest
-from pydicom.uid import UID, HTJ2KLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import generate_frames
+from pydicom.uid import (
+    UID,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from core.errors import DamagedScan, DecodingStopped, ScanError
 from core.reading import read_preview, read_scan, read_study
 from core.reading.decoding import decode_scan
 from core.reading.guard import GUARD, ArrayUnpickler, Guard, Progress, WorkerDied
-from core.scan import Scan
-from tests.files import dicom_bytes, png_bytes
+from tests.files import bundled, dicom_bytes, image_bytes, png_bytes
 from tests.hostile import (
     BOMBS,
     MIB,
@@ -38,6 +49,10 @@ from tests.hostile import (
     zlib_zeros,
 )
 
+if TYPE_CHECKING:
+    from core.scan import Scan
+
+SHARED_MEMORY = Path("/dev") / "shm"
 # The clock of these tests; nothing here needs longer, and what is killed by it is killed sooner.
 SECONDS = 2
 GROWTH_MIB = 64
@@ -177,6 +192,7 @@ class TestLimits:
 class TestDeath:
     def test_worker_killed_from_outside(self, endless: bytes) -> None:
         pid = server_pid()
+        wait_for(lambda: not workers())
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_scan, endless)
             wait_for(lambda: bool(workers()))
@@ -200,6 +216,7 @@ class TestDeath:
 
     def test_fork_server_stopped_is_no_hang_for_ever(self) -> None:
         """A server that is killed while a worker reads costs nobody but the next: the worker finishes."""
+        wait_for(lambda: not workers())
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_scan, png_claiming(9_000, 9_000, zlib_zeros(78)))
             wait_for(lambda: bool(workers()) or reading.done())
@@ -265,13 +282,22 @@ class TestHalfPictures:
             decode_scan(encapsulated(stream[: int(share * len(stream))] + end, syntax, 256, 256, bits))
         check_sentence(str(caught.value))
 
+    @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+    @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+    def test_stream_of_12_bits_that_was_cut(self, share: float, end: bytes) -> None:
+        stream = next(generate_frames(dcmread(io.BytesIO(bundled("JPGExtended.dcm"))).PixelData, number_of_frames=1))
+        assert decode_scan(encapsulated(stream, JPEGExtended12Bit, 1024, 256, 12)).shape == (1024, 256)
+        with pytest.raises(DamagedScan, match="missing"):
+            decode_scan(encapsulated(stream[: int(share * len(stream))] + end, JPEGExtended12Bit, 1024, 256, 12))
+
     def test_film_with_most_tiles_missing(self) -> None:
         with pytest.raises(DamagedScan, match="missing"):
             decode_scan(BOMBS["JPEG 2000, 2000 sq in tiles of 8, header agrees"].make())
 
     def test_film_with_all_tiles(self) -> None:
         pixels = picture(200, 130)
-        stream = bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True, tile=(64, 64)))
+        options = {"tile_size": (64, 64), "irreversible": False, "no_jp2": True}
+        stream = image_bytes(Image.fromarray(pixels), "JPEG2000", **options)
         assert (decode_scan(encapsulated(stream, JPEG2000Lossless, 200, 130)).stored[0] == pixels).all()
 
 
@@ -285,6 +311,7 @@ class TestSideBySide:
             while not done.wait(0.02):
                 most = max(most, len(workers()))
 
+        wait_for(lambda: not workers())
         with ThreadPoolExecutor(4) as pool:
             begin = time.monotonic()
             watching = pool.submit(watch)
@@ -365,7 +392,7 @@ class TestNothingIsLeft:
 
     def test_after_good_bad_and_deadly_files(self, temporary: Path, endless: bytes) -> None:
         assert_still_works()
-        ours, theirs, shared = open_files(), open_files(server_pid()), set(Path("/dev/shm").glob("*radlens*"))
+        ours, theirs, shared = open_files(), open_files(server_pid()), set(SHARED_MEMORY.glob("*radlens*"))
         good, bad = dicom_bytes(picture(bits=16), PatientName=NAME), BOMBS["JPEG, 65500 sq"].make()
         for _ in range(25):
             read_scan(good)
@@ -377,7 +404,7 @@ class TestNothingIsLeft:
         wait_for(lambda: not workers(), 2)
         assert open_files() <= ours
         assert open_files(server_pid()) <= theirs
-        assert set(Path("/dev/shm").glob("*radlens*")) == shared
+        assert set(SHARED_MEMORY.glob("*radlens*")) == shared
         assert not list(temporary.rglob("*"))
 
     def test_scan_that_is_let_go_gives_its_memory_back(self) -> None:

@@ -35,8 +35,8 @@ class Entry:
 
 
 def is_zip(data: bytes | memoryview) -> bool:
-    """Whether these bytes begin like a zip archive."""
-    return bytes(data[:4]) in (ZIP_START, _EMPTY_ZIP)
+    """Whether these bytes begin like a zip archive, and not like a DICOM file whose preamble does (PS3.10 7.1)."""
+    return bytes(data[:4]) in (ZIP_START, _EMPTY_ZIP) and bytes(data[128:132]) != b"DICM"
 
 
 def entries(data: bytes, skip: frozenset[int], first: int) -> tuple[int, Iterator[tuple[int, Entry]]]:

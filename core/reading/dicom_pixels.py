@@ -12,6 +12,7 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -21,12 +22,13 @@ from pydicom.uid import (
 )
 
 from core.errors import DamagedScan
-from core.reading.jpeg import check_jpeg, check_lossless_jpeg, check_tiles
+from core.reading.jpeg import check_by_comparison, check_jpeg, check_lossless_jpeg, check_tiles
 from core.reading.limits import check_size
 
 Array = npt.NDArray[Any]
 
 _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 _LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
 _JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
 # Two bytes of packbits give 128 at most (PS3.5 G.3.1).
@@ -76,6 +78,7 @@ def decode_pixels(dataset: Dataset) -> Array:
     if dataset.file_meta.TransferSyntaxUID.is_compressed and "PixelData" in dataset:
         _check_codestreams(dataset)
     pixels = _decoded(dataset)
+    _check_extended(dataset, pixels)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
     colour = dataset.PhotometricInterpretation == "PALETTE COLOR" or int(dataset.SamplesPerPixel) > 1
@@ -91,6 +94,9 @@ def _decoded(dataset: Dataset) -> Array:
     if syntax in _JPEG_LS:
         # Several times faster than the decoder that pydicom prefers, which makes up what is missing and says nothing.
         return pixel_array(dataset, decoding_plugin="pyjpegls")
+    if not syntax.is_compressed and dataset.PhotometricInterpretation in _GREY:
+        # Neither copied nor masked twice: ``_significant_bits`` does that.
+        return pixel_array(dataset, view_only=True, correct_unused_bits=False)
     try:
         return pixel_array(dataset)
     except RuntimeError:
@@ -133,6 +139,14 @@ def _check_codestreams(dataset: Dataset) -> None:
             check_lossless_jpeg(frame)
         if (start := _codestream_start(frame)) is not None:
             check_tiles(frame[start:])
+
+
+def _check_extended(dataset: Dataset, pixels: Array) -> None:
+    """JPEG of 12 bits, which the usual check cannot read, is compared with what another decoder sees."""
+    grey = whole_number(dataset, "SamplesPerPixel", 1) == 1 and whole_number(dataset, "PixelRepresentation") == 0
+    if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and grey:
+        for frame, decoded in zip(_frames(dataset), pixels.reshape(-1, *pixels.shape[-2:]), strict=False):
+            check_by_comparison(frame, decoded)
 
 
 def _check_rle(dataset: Dataset, pixels: int) -> None:

@@ -186,7 +186,7 @@ def _group(piece: _Piece) -> tuple[object, ...]:
 
 
 def _series(members: list[_Piece]) -> Iterator[Scan]:
-    unique = list({piece.instance or piece.scan.digest: piece for piece in reversed(members)}.values())[::-1]
+    unique = list({_identity(piece): piece for piece in reversed(members)}.values())[::-1]
     duplicates = {"duplicate": str(len(members) - len(unique))} if len(unique) < len(members) else {}
     parallel = _by_direction(unique)
     for same_direction in parallel:
@@ -194,6 +194,13 @@ def _series(members: list[_Piece]) -> Iterator[Scan]:
         for stack in _by_time(same_direction):
             scan = _stacked(stack)
             yield replace(scan, signs={**scan.signs, **duplicates, **mixed})
+
+
+def _identity(piece: _Piece) -> tuple[object, ...]:
+    """The same UID at another place is another picture: careless tools give all slices of a series one UID."""
+    if piece.plane is None:
+        return (piece.instance or piece.scan.digest,)
+    return piece.instance or piece.scan.digest, round(piece.plane.depth, 2)
 
 
 def _by_direction(pieces: list[_Piece]) -> list[list[_Piece]]:

@@ -9,7 +9,7 @@ from dashboard.answer import Answer, Failed, Withheld
 from dashboard.pixel_panel import pixel_panel
 from dashboard.texts import t
 from dashboard.viewer.strip import slice_scores
-from dashboard.viewer.viewer import show
+from dashboard.viewer.viewer import show_maps, show_pixels
 from dashboard.widgets import (
     answer_with_progress,
     banner,
@@ -40,6 +40,8 @@ def render() -> None:
     with left:
         series_choice(case)
         place_for_picture = st.container()
+        with place_for_picture:
+            show_pixels(case)
     with right:
         answer = answer_with_progress(scan, frame) if wait_for_network() else None
         _verdicts(scan, answer)
@@ -48,7 +50,7 @@ def render() -> None:
         _details(scan)
     answered = answer if isinstance(answer, Answer) else None
     with place_for_picture:
-        show(case, answered, score_texts(answered) if answered else {})
+        show_maps(case, answered, score_texts(answered) if answered else {})
         if answered:
             slice_scores(case, answered)
     with left:

@@ -1,4 +1,4 @@
-"""show(): the scan in the interactive viewer. Pixels and heatmaps are two messages, so that a reading can hold one back."""
+"""The scan in the interactive viewer. Pixels and heatmaps are two messages, so that a reading can hold one back."""
 
 from functools import cache
 from pathlib import Path
@@ -19,10 +19,10 @@ _FOLDER = Path(__file__).parent
 _ID_LENGTH = 24
 
 
-def show(case: state.Case, answer: "Answer | None", score_texts: dict[str, str]) -> None:
-    """Draw the scan in front, and over it the heatmaps of the frame that was answered.
+def show_pixels(case: state.Case) -> None:
+    """Draw the scan in front. It goes first: the picture must not wait for the network.
 
-    All that the reader does to the picture happens in the browser; only the slice they come to rest on is told.
+    All that the reader does to it happens in the browser; only the slice they come to rest on is told.
     """
     scan = case.scan
     if scan is None:
@@ -37,7 +37,13 @@ def show(case: state.Case, answer: "Answer | None", score_texts: dict[str, str])
         default={"frame": first},
         on_frame_change=lambda: state.follow_viewer(key),
     )
-    send(hold_message(name) if answer is None else _maps(name, answer, score_texts), f"maps-{name}")
+
+
+def show_maps(case: state.Case, answer: "Answer | None", score_texts: dict[str, str]) -> None:
+    """Lay the heatmaps of the frame that was answered over the picture; without an answer, take them away."""
+    name = case_id(case)
+    message = hold_message(name) if answer is None else _maps(name, answer, score_texts)
+    send(message, f"maps-{name}")
 
 
 def send(message: bytes, key: str) -> None:

@@ -21,9 +21,10 @@ class HeatMaps {
   get seen() {
     const { letterbox: box } = this.header;
     const { rows, columns } = this.picture;
-    const left = (Math.max(0, -box.left) * columns) / box.width;
-    const top = (Math.max(0, -box.top) * rows) / box.height;
-    return left || top ? [left, top, columns - left, rows - top] : null;
+    const [sx, sy] = [columns / box.width, rows / box.height];
+    const [left, top] = [Math.max(0, -box.left) * sx, Math.max(0, -box.top) * sy];
+    const [right, bottom] = [Math.min(columns, (box.size - box.left) * sx), Math.min(rows, (box.size - box.top) * sy)];
+    return left || top || right < columns || bottom < rows ? [left, top, right, bottom] : null;
   }
 
   index(code) {
