@@ -1,4 +1,4 @@
-"""The command line: ``python -m core predict | show | explain | train | evaluate | samples``."""
+"""The command line: ``python -m core predict | show | explain | train | evaluate | unpack-medmnist | samples``."""
 
 import json
 from collections.abc import Callable
@@ -197,6 +197,19 @@ def evaluate(
         measured = _usage(lambda: measure(loaded, folder, split))
     evaluation = figures(measured, loaded.card)
     typer.echo(evaluation.model_dump_json() if as_json else evaluation_text(evaluation))
+
+
+@app.command("unpack-medmnist")
+def unpack_medmnist(
+    archive: Annotated[Path, typer.Argument(help="A MedMNIST .npz file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and index.csv.")],
+    names: Annotated[list[str], typer.Option("--name", help="A class, in the file's order; once for each.")],
+) -> None:
+    """Turn a MedMNIST file into a folder that train and evaluate read."""
+    from core.training.medmnist import unpack
+
+    out.mkdir(parents=True, exist_ok=True)
+    typer.echo(f"{_usage(lambda: unpack(archive, out, names))} pictures")
 
 
 @app.command()

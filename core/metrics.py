@@ -84,6 +84,36 @@ def energy_in_box(evidence: npt.NDArray[np.float32], boxes: list[Box]) -> float:
     return float(positive[inside].sum()) / total if total > 0 else 0.0
 
 
+def peak_in_mask(evidence: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> bool:
+    """The pointing game on an outline instead of a box."""
+    return bool(mask.reshape(-1)[int(np.argmax(evidence))])
+
+
+def energy_in_mask(evidence: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> float:
+    """Share of the positive evidence that lies in the outline, 0 without any."""
+    positive = np.maximum(evidence, 0)
+    total = float(positive.sum())
+    return float(positive[mask].sum()) / total if total > 0 else 0.0
+
+
+def confusion(truths: Truths, answers: Truths, classes: int) -> tuple[tuple[int, ...], ...]:
+    """Counts, a row a true class, a column an answered one."""
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (truths, answers), 1)
+    return tuple(tuple(int(n) for n in row) for row in table)
+
+
+def expected_calibration_error(hits: npt.NDArray[np.bool_], confidences: Scores, bins: int = 15) -> float:
+    """Mean gap between confidence and share of right answers over equal bins (Guo et al. 2017, arXiv 1706.04599)."""
+    index = np.minimum((confidences * bins).astype(int), bins - 1)
+    gaps = [
+        (index == b).mean() * abs(float(hits[index == b].mean()) - float(confidences[index == b].mean()))
+        for b in range(bins)
+        if bool((index == b).any())
+    ]
+    return float(sum(gaps))
+
+
 def _bootstrap(positive: Scores, negative: Scores, repeats: int, seed: int) -> Iterator[float]:
     """AUROC of resampled cases as the Mann-Whitney statistic, ties counting half."""
     random = np.random.default_rng(seed)

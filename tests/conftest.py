@@ -4,12 +4,12 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+MEASURED = "measured"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -37,14 +37,19 @@ def no_shipped_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def told(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Prints a measured figure past pytest's capture, so that it stands in every run's output."""
+def told(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Keeps a measured figure for the end of the run's output."""
+    return lambda line: record_property(MEASURED, line)
 
-    def tell(line: str) -> None:
-        with capfd.disabled():
-            sys.stdout.write(f"\n  measured: {line}\n")
 
-    return tell
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests measured, also from the other processes."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [value for report in reports for name, value in report.user_properties if name == MEASURED]
+    if lines:
+        terminalreporter.section("measured")
+        for line in dict.fromkeys(lines):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

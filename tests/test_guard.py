@@ -6,6 +6,7 @@ import pickle
 import re
 import resource
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -32,7 +33,7 @@ from pydicom.uid import (
 )
 
 from core.errors import DamagedScan, DecodingStopped, ScanError
-from core.reading import read_preview, read_scan, read_study
+from core.reading import guard, read_preview, read_scan, read_study
 from core.reading.decoding import decode_scan
 from core.reading.guard import GUARD, ArrayUnpickler, Guard, Progress, WorkerDied
 from tests.files import bundled, dicom_bytes, image_bytes, png_bytes
@@ -196,12 +197,29 @@ class TestDeath:
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_scan, endless)
             wait_for(lambda: bool(workers()))
+            time.sleep(0.3)
             begin = time.monotonic()
             os.kill(workers()[0], signal.SIGKILL)
             with pytest.raises(DecodingStopped):
                 reading.result()
         assert time.monotonic() - begin < 1
         assert_still_works()
+        assert server_pid() == pid
+
+    def test_worker_killed_before_it_says_a_word(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing is known of the file yet, so another worker reads it."""
+        pid, send_job = server_pid(), guard.send_job
+        lost: list[socket.socket] = []
+
+        def lose_the_first(control: socket.socket, worker: socket.socket) -> None:
+            if lost:
+                send_job(control, worker)
+            else:
+                lost.append(worker)
+
+        monkeypatch.setattr(guard, "send_job", lose_the_first)
+        assert_still_works()
+        assert lost
         assert server_pid() == pid
 
     @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -225,15 +243,15 @@ class TestDeath:
         assert_still_works()
 
     def test_closing_and_starting_again(self) -> None:
-        guard = Guard()
-        guard.warm_up()
-        assert guard._server is not None
-        pid = guard._server.pid
-        guard.close()
+        other = Guard()
+        other.warm_up()
+        assert other._server is not None
+        pid = other._server.pid
+        other.close()
         assert not Path(f"/proc/{pid}").exists()
-        scan: Scan = guard.run("scan", [("", png_bytes(picture()))])
+        scan: Scan = other.run("scan", [("", png_bytes(picture()))])
         assert scan.shape == (64, 64)
-        guard.close()
+        other.close()
 
     def test_deadly_file_among_five(self, endless: bytes) -> None:
         files = [(f"{n}.png", picture_file(16 + n)) for n in range(5)]
@@ -268,6 +286,7 @@ class TestHalfPictures:
         [
             (imagecodecs.jpegls_encode, JPEGLSLossless, 8),
             (lossless_jpeg, JPEGLosslessSV1, 12),
+            (imagecodecs.ljpeg_encode, JPEGLosslessSV1, 8),
             (imagecodecs.jpeg8_encode, JPEGBaseline8Bit, 8),
             (imagecodecs.htj2k_encode, HTJ2KLossless, 8),
         ],

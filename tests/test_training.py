@@ -11,7 +11,7 @@ from torch.nn import functional
 from core.errors import ConfigurationError
 from core.models.loading import load_model
 from core.training.augmentation import Augmentation
-from core.training.configuration import TrainingConfiguration, data_folder, read_configuration
+from core.training.configuration import AugmentSection, TrainingConfiguration, data_folder, read_configuration
 from core.training.data import check_groups, load_split, read_index, simulated_examples, truths_of
 from core.training.fitting import cell_loss, classification_loss
 from core.training.publishing import Callbacks, measure_again, train
@@ -201,7 +201,7 @@ def test_box_supervision_asks_for_evidence_inside_the_box_only() -> None:
 def test_boxes_move_with_the_picture_and_sides_are_never_exchanged() -> None:
     pictures = torch.zeros(16, 1, 64, 64)
     pictures[:, :, 20:30, 8:16] = 1
-    changed, boxes = Augmentation(3)(pictures, [{"mass": [(8.0, 20.0, 8.0, 10.0)]}] * 16)
+    changed, boxes = Augmentation(3, AugmentSection())(pictures, [{"mass": [(8.0, 20.0, 8.0, 10.0)]}] * 16)
     for picture, found in zip(changed[:, 0], boxes, strict=True):
         x, y, w, h = found["mass"][0]
         rows, columns = torch.nonzero(picture > 0.6, as_tuple=True)

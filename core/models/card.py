@@ -38,11 +38,15 @@ class InputSpec(_Record):
 
 
 class Scope(_Record):
-    """What the model was made for, in DICOM's words: Modality, BodyPartExamined, ViewPosition. Empty views: any."""
+    """What the model was made for, in DICOM's words: Modality, BodyPartExamined, ViewPosition. Empty views: any.
+
+    A model that is ``by_hand_only`` (one for teaching) is never chosen for a scan by itself.
+    """
 
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
     views: tuple[str, ...] = ()
+    by_hand_only: bool = False
 
 
 class Interval(_Record):
@@ -76,6 +80,15 @@ class LabelFigures(_Record):
     energy_in_box: Share | None = None
 
 
+class ClassFigures(_Record):
+    """Figures of an answer that is one class of several: rows of ``confusion`` are the true classes, in the card's order."""
+
+    accuracy: Interval
+    macro_auroc: float | None
+    calibration_error: Share
+    confusion: tuple[tuple[int, ...], ...]
+
+
 class Evaluation(_Record):
     """Figures of one data set and split, as written by ``python -m core evaluate``."""
 
@@ -84,6 +97,7 @@ class Evaluation(_Record):
     images: int
     unreadable: int = 0
     labels: dict[str, LabelFigures]
+    classes: ClassFigures | None = None
     weights_sha256: Sha256
 
 

@@ -9,6 +9,12 @@ from core.scan import Scan
 
 def mismatch(card: ModelCard, scan: Scan) -> str | None:
     """Why this model was not made for this scan, in one sentence, or None when its tags fit."""
+    if card.scope.by_hand_only:
+        return f"{card.title} is for teaching; it reads a scan only when it is chosen by hand."
+    return _unlike(card, scan)
+
+
+def _unlike(card: ModelCard, scan: Scan) -> str | None:
     scope = card.scope
     if scan.modality is None:
         return "The file does not say what it shows (it has no DICOM modality tag)."

@@ -1,5 +1,7 @@
 """What the dashboard and its decoding workers say to each other: frames on a socket, bulk in nameless files."""
 
+import contextlib
+import fcntl
 import os
 import socket
 import struct
@@ -34,9 +36,15 @@ def receive(source: socket.socket) -> tuple[bytes, bytes, int | None]:
 def nameless_file() -> int:
     """An open file without a name, in memory where the system can: nothing is left of it when its holders end."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("radlens", os.MFD_CLOEXEC)
+        return os.memfd_create("radlens", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def seal(file: int) -> None:
+    """Nobody may shorten this file any more: its other holder could otherwise pull the memory away under a reader."""
+    with contextlib.suppress(OSError, AttributeError):  # only files in memory can be sealed, and only on Linux
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
 
 
 def _exactly(source: socket.socket, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,20 @@ from pydicom.uid import (
 )
 
 from core.errors import DamagedScan
-from core.reading.jpeg import check_by_comparison, check_jpeg, check_lossless_jpeg, check_tiles
+from core.reading.jpeg import check_by_comparison, check_end, check_jpeg, check_tiles
 from core.reading.limits import check_size
 
 Array = npt.NDArray[Any]
 
 _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
-_LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
+# What tells that nothing is missing of a compressed picture.
+_COMPLETE: Mapping[str, Callable[[bytes], object]] = {
+    JPEGBaseline8Bit: check_jpeg,
+    JPEGLSLossless: check_end,
+    JPEGLSNearLossless: check_end,
+}
+_COMPARED = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 _JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
 # Two bytes of packbits give 128 at most (PS3.5 G.3.1).
 _RLE_EXPANSION = 64
@@ -78,7 +85,7 @@ def decode_pixels(dataset: Dataset) -> Array:
     if dataset.file_meta.TransferSyntaxUID.is_compressed and "PixelData" in dataset:
         _check_codestreams(dataset)
     pixels = _decoded(dataset)
-    _check_extended(dataset, pixels)
+    _check_by_comparison(dataset, pixels)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
     colour = dataset.PhotometricInterpretation == "PALETTE COLOR" or int(dataset.SamplesPerPixel) > 1
@@ -91,12 +98,14 @@ def decode_pixels(dataset: Dataset) -> Array:
 
 def _decoded(dataset: Dataset) -> Array:
     syntax = dataset.file_meta.TransferSyntaxUID
+    # Grey is neither copied nor masked here: ``_significant_bits`` does that.
+    grey = dataset.PhotometricInterpretation in _GREY
+    options: dict[str, Any] = {"view_only": True, "correct_unused_bits": False} if grey else {}
     if syntax in _JPEG_LS:
         # Several times faster than the decoder that pydicom prefers, which makes up what is missing and says nothing.
-        return pixel_array(dataset, decoding_plugin="pyjpegls")
-    if not syntax.is_compressed and dataset.PhotometricInterpretation in _GREY:
-        # Neither copied nor masked twice: ``_significant_bits`` does that.
-        return pixel_array(dataset, view_only=True, correct_unused_bits=False)
+        return pixel_array(dataset, decoding_plugin="pyjpegls", **options)
+    if not syntax.is_compressed:
+        return pixel_array(dataset, **options)
     try:
         return pixel_array(dataset)
     except RuntimeError:
@@ -122,8 +131,8 @@ def _frames(dataset: Dataset) -> list[bytes]:
 
 def _check_codestreams(dataset: Dataset) -> None:
     """What each compressed picture says of its own size, against the header: a decoder believes the picture."""
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if dataset.file_meta.TransferSyntaxUID == RLELossless:
+    rows, columns, syntax = int(dataset.Rows), int(dataset.Columns), dataset.file_meta.TransferSyntaxUID
+    if syntax == RLELossless:
         _check_rle(dataset, rows * columns)
         return
     for frame in _frames(dataset):
@@ -133,20 +142,18 @@ def _check_codestreams(dataset: Dataset) -> None:
                 f"The compressed picture is {size[1]} x {size[0]} where the DICOM header says {columns} x {rows}; "
                 "export the scan again."
             )
-        if dataset.file_meta.TransferSyntaxUID == JPEGBaseline8Bit:
-            check_jpeg(frame)
-        if dataset.file_meta.TransferSyntaxUID in _LOSSLESS_JPEG:
-            check_lossless_jpeg(frame)
+        if syntax in _COMPLETE:
+            _COMPLETE[syntax](frame)
         if (start := _codestream_start(frame)) is not None:
             check_tiles(frame[start:])
 
 
-def _check_extended(dataset: Dataset, pixels: Array) -> None:
-    """JPEG of 12 bits, which the usual check cannot read, is compared with what another decoder sees."""
-    grey = whole_number(dataset, "SamplesPerPixel", 1) == 1 and whole_number(dataset, "PixelRepresentation") == 0
-    if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and grey:
+def _check_by_comparison(dataset: Dataset, pixels: Array) -> None:
+    """Kinds of JPEG of which nothing else tells whether they are whole, where they are grey."""
+    bits = whole_number(dataset, "BitsStored", 16)
+    if dataset.file_meta.TransferSyntaxUID in _COMPARED and int(dataset.SamplesPerPixel) == 1 and 1 <= bits <= 16:
         for frame, decoded in zip(_frames(dataset), pixels.reshape(-1, *pixels.shape[-2:]), strict=False):
-            check_by_comparison(frame, decoded)
+            check_by_comparison(frame, decoded, bits)
 
 
 def _check_rle(dataset: Dataset, pixels: int) -> None:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from core import errors
 from core.errors import DecodingStopped, RadLensError
-from core.reading.channel import ERROR, ORDER, RESULT, TICK, Hangup, nameless_file, receive, send
+from core.reading.channel import ERROR, ORDER, RESULT, TICK, Hangup, nameless_file, receive, seal, send
 from core.reading.limits import PREFIX, max_seconds, max_workers
 
 Job = Literal["scan", "preview", "study"]
@@ -142,9 +142,9 @@ class Guard:
             ours.settimeout(_START_SECONDS)
             try:
                 _, name, handle = receive(ours)
-            except (Hangup, OSError):
+            except (Hangup, OSError) as exc:
                 ours.close()
-                self._forget(control)
+                self._replace(control, hangs=isinstance(exc, TimeoutError))
             else:
                 return ours, _killer(int(name), handle)
         raise DecodingStopped("No process can be started that decodes the file; upload it again in a minute.")
@@ -154,11 +154,14 @@ class Guard:
             self._server, self._control = _start_server()
         return self._control
 
-    def _forget(self, control: socket.socket) -> None:
-        """End the server behind this socket, unless another thread has replaced it."""
+    def _replace(self, control: socket.socket, *, hangs: bool) -> None:
+        """End the server behind this socket if it is dead or hangs, unless another thread has replaced it already."""
         with self._lock:
-            if self._control is control:
-                self._end()
+            if self._control is control and self._server is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    if not hangs:
+                        self._server.wait(_WAIT_SECONDS)
+                    self._end()
 
     def close(self) -> None:
         """End the fork server; the next job starts another."""
@@ -254,6 +257,7 @@ def _answer(kind: bytes, body: bytes, file: int | None) -> Any:
     if kind != RESULT or file is None:
         raise DecodingStopped("The decoder gave no answer that can be understood; upload the file again.")
     with _closing(file):
+        seal(file)
         size = os.fstat(file).st_size
         content = mmap.mmap(file, size, access=mmap.ACCESS_READ) if size else b""
     try:

@@ -1,6 +1,6 @@
-"""What varies in training: framing, small rotations, exposure, sharpness, noise. Left and right are never exchanged.
+"""What varies in training: framing, rotations, exposure, sharpness, noise.
 
-A chest that is mirrored is another diagnosis (situs inversus), so no flip is offered here.
+Left and right are exchanged only where the configuration says so: a chest that is mirrored is another diagnosis.
 """
 
 import math
@@ -10,19 +10,14 @@ import torch
 from torch.nn import functional
 
 from core.metrics import Box
-
-MAX_ROTATION = math.radians(5)
-MAX_SHIFT = 0.04
-SCALES = (0.92, 1.08)
-MAX_BAR = 0.06
-GAMMAS, CONTRASTS, BRIGHTNESSES, NOISES = (0.8, 1.25), (0.85, 1.15), (-0.05, 0.05), (0.0, 0.015)
-SOFTENED, BARRED = 0.15, 0.2
+from core.training.configuration import AugmentSection
 
 
 class Augmentation:
     """Seeded random changes of a batch, the same geometric change for a picture and its boxes."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, settings: AugmentSection) -> None:
+        self._settings = settings
         self._random = torch.Generator().manual_seed(seed)
 
     def __call__(
@@ -44,21 +39,24 @@ class Augmentation:
 
     def _matrices(self, count: int) -> torch.Tensor:
         """Output -> input coordinates, (n, 2, 3), for ``affine_grid``; rows and columns scale apart a little."""
-        angle = self._uniform(count, -MAX_ROTATION, MAX_ROTATION)
-        scale_x, scale_y = self._uniform(count, *SCALES), self._uniform(count, *SCALES)
+        turn, reach, scales = math.radians(self._settings.rotation), 2 * self._settings.shift, self._settings.scales
+        angle = self._uniform(count, -turn, turn)
+        scale_x, scale_y = self._uniform(count, *scales), self._uniform(count, *scales)
         cos, sin = torch.cos(angle), torch.sin(angle)
-        shift = torch.stack([self._uniform(count, -2 * MAX_SHIFT, 2 * MAX_SHIFT) for _ in range(2)], 1)
+        shift = torch.stack([self._uniform(count, -reach, reach) for _ in range(2)], 1)
         linear = torch.stack(
             [torch.stack([cos * scale_x, -sin * scale_y], 1), torch.stack([sin * scale_x, cos * scale_y], 1)], 1
         )
+        if self._settings.mirror:
+            linear[:, :, 0] *= torch.where(self._uniform(count, 0, 1) < 0.5, -1.0, 1.0)[:, None]
         return torch.cat([linear, shift[:, :, None]], 2)
 
     def _exposure(self, pictures: torch.Tensor) -> torch.Tensor:
         """Gamma, contrast and brightness, as between detectors, and noise."""
-        count = len(pictures)
+        count, ranges = len(pictures), self._settings
         gamma, contrast, brightness, noise = (
             self._uniform(count, low, high)[:, None, None, None]
-            for low, high in (GAMMAS, CONTRASTS, BRIGHTNESSES, NOISES)
+            for low, high in (ranges.gammas, ranges.contrasts, ranges.brightnesses, ranges.noises)
         )
         changed = (pictures.clamp(0, 1) ** gamma - 0.5) * contrast + 0.5 + brightness
         grain = torch.randn(pictures.shape, generator=self._random)
@@ -66,7 +64,7 @@ class Augmentation:
 
     def _blur(self, pictures: torch.Tensor) -> torch.Tensor:
         """Some pictures lose resolution, as after a smaller export."""
-        chosen = torch.rand(len(pictures), generator=self._random) < SOFTENED
+        chosen = torch.rand(len(pictures), generator=self._random) < self._settings.soften
         if not bool(chosen.any()):
             return pictures
         size = pictures.shape[-1]
@@ -78,9 +76,11 @@ class Augmentation:
 
     def _bars(self, pictures: torch.Tensor) -> torch.Tensor:
         """Some pictures get the black bars that a letterbox gives to a film that is not square."""
-        size = pictures.shape[-1]
-        for index in torch.nonzero(torch.rand(len(pictures), generator=self._random) < BARRED).flatten().tolist():
-            bar = int(self._uniform(1, 0.01, MAX_BAR).item() * size)
+        size, settings = pictures.shape[-1], self._settings
+        for index in (
+            torch.nonzero(torch.rand(len(pictures), generator=self._random) < settings.bar_share).flatten().tolist()
+        ):
+            bar = int(self._uniform(1, 0.01, settings.bars).item() * size)
             axis = 1 + int(torch.randint(2, (1,), generator=self._random).item())
             pictures[index].narrow(axis, 0, bar).zero_()
             pictures[index].narrow(axis, size - bar, bar).zero_()

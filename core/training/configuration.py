@@ -37,20 +37,26 @@ class ModelSection(_Section):
 
 
 class DataSection(_Section):
-    """Which rows train and which are held out, how many simulated films are mixed in, and how many more measure."""
+    """Which rows train and which are held out, how many simulated films are mixed in, and how many more measure.
+
+    ``label_column`` is the column of index.csv that names the class.
+    """
 
     name: str
     folder: str = ""
+    label_column: str = "label"
     train_split: str = "train"
     validation_split: str = "val"
     simulated_films: Annotated[int, Field(ge=0)] = 0
     simulated_seed: int = 10_000
-    evaluation_films: Annotated[int, Field(ge=1)] = 320
+    evaluation_films: Annotated[int, Field(ge=0)] = 320
 
 
 class FitSection(_Section):
-    """The optimiser's settings. ``imbalance`` "weighted" raises the loss of a rare label's positives.
+    """The optimiser's settings.
 
+    ``imbalance``: "weighted" raises the loss of rare labels, "balanced" draws rare classes more often, "focal" lowers the
+    loss of what is answered well already (Lin et al. 2017, arXiv 1708.02002), "none" does nothing.
     ``head_rate``: how much faster the last layer learns; after mean pooling a small lesion moves it only a little.
     """
 
@@ -60,18 +66,38 @@ class FitSection(_Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    imbalance: Literal["weighted", "none"] = "weighted"
+    imbalance: Literal["weighted", "balanced", "focal", "none"] = "weighted"
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     box_weight: Annotated[float, Field(ge=0)] = 0.0
     head_rate: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 
+class AugmentSection(_Section):
+    """What varies in training; each range is drawn evenly. ``mirror`` exchanges left and right: never for chests.
+
+    ``rotation`` in degrees, ``shift`` and ``bars`` in shares of the side, ``soften`` and ``bar_share`` in shares of pictures.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 5.0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.04
+    scales: tuple[float, float] = (0.92, 1.08)
+    gammas: tuple[float, float] = (0.8, 1.25)
+    contrasts: tuple[float, float] = (0.85, 1.15)
+    brightnesses: tuple[float, float] = (-0.05, 0.05)
+    noises: tuple[float, float] = (0.0, 0.015)
+    soften: Annotated[float, Field(ge=0, le=1)] = 0.15
+    bar_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    bars: Annotated[float, Field(ge=0, le=0.5)] = 0.06
+    mirror: bool = False
+
+
 class TrainingConfiguration(_Section):
-    """A whole training: ``[model]``, ``[data]``, ``[fit]``."""
+    """A whole training: ``[model]``, ``[data]``, ``[augment]``, ``[fit]``."""
 
     model: ModelSection
     data: DataSection
+    augment: AugmentSection = AugmentSection()
     fit: FitSection
 
 

@@ -24,6 +24,11 @@ Progress = Callable[[int, int], None]
 # Columns that list findings separated by "|", as in the NIH ChestX-ray14 table.
 FINDINGS_COLUMN = "nih_labels"
 BOXES_COLUMN = "nih_boxes"
+# One box of the row's own class: [x, y, width, height].
+OWN_BOX_COLUMN = "bbox_xywh"
+# A picture of the same size, not black where the finding is.
+MASK_COLUMN = "mask"
+Mask = npt.NDArray[np.bool_]
 GROUP_COLUMNS = ("patient_id", "patient", "neardup_group")
 
 
@@ -45,16 +50,18 @@ class Examples:
         return len(self.truths)
 
 
-def read_index(folder: Path) -> list[dict[str, str]]:
+def read_index(folder: Path, label_column: str = "label") -> list[dict[str, str]]:
     """The rows of a folder's index.csv.
 
     Raises ConfigurationError when a needed column is missing.
     """
     with (folder / "index.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    for column in ("file", "label", "split"):
+    for column in ("file", label_column, "split"):
         if not rows or column not in rows[0]:
-            raise ConfigurationError(f"index.csv has no rows or no column {column!r}; expected file, label and split.")
+            raise ConfigurationError(
+                f"index.csv has no rows or no column {column!r}; expected file, {label_column} and split."
+            )
     return rows
 
 
@@ -74,33 +81,50 @@ def group_of(row: Row) -> str:
     return next((row[column] for column in GROUP_COLUMNS if row.get(column)), row["file"])
 
 
-def truths_of(row: Row, labels: Sequence[str], classes: Iterable[str]) -> list[float]:
-    """1, 0 or NaN for every label: known where it is one of the index's classes or the row lists its findings."""
-    said = {row["label"].lower()}
+def truths_of(row: Row, labels: Sequence[str], classes: Iterable[str], column: str = "label") -> list[float]:
+    """1, 0 or NaN for every label: known where it is one of the index's classes or the row lists its findings.
+
+    A row without a class is known in nothing.
+    """
+    said = {row[column].lower()}
     findings = row.get(FINDINGS_COLUMN, "")
     said |= {finding.strip().lower() for finding in findings.split("|")} - {""}
-    known = {c.lower() for c in classes} | (set(labels) if findings else set())
+    known = ({c.lower() for c in classes} if row[column] else set()) | (set(labels) if findings else set())
     return [float(label in said) if label in known else np.nan for label in labels]
 
 
-def boxes_of(row: Row, labels: Sequence[str]) -> dict[str, list[Box]]:
+def boxes_of(row: Row, labels: Sequence[str], column: str = "label") -> dict[str, list[Box]]:
     """The row's boxes by label code, in pixels of the stored picture."""
     found: dict[str, list[Box]] = {}
+    if row.get(OWN_BOX_COLUMN) and row[column].lower() in labels:
+        x, y, width, height = json.loads(row[OWN_BOX_COLUMN])
+        found[row[column].lower()] = [(x, y, width, height)]
     for box in json.loads(row.get(BOXES_COLUMN) or "[]"):
         if (code := box["label"].lower()) in labels:
             found.setdefault(code, []).append((box["x"], box["y"], box["w"], box["h"]))
     return found
 
 
+def read_mask(folder: Path, row: Row) -> Mask:
+    """The outline of the row's finding on the grid of its picture, (rows, columns) bool."""
+    return decode_scan((folder / row[MASK_COLUMN]).read_bytes()).stored[0] > 0
+
+
 def load_split(
-    folder: Path, split: str, labels: Sequence[str], spec: InputSpec, *, progress: Progress | None = None
+    folder: Path,
+    split: str,
+    labels: Sequence[str],
+    spec: InputSpec,
+    *,
+    column: str = "label",
+    progress: Progress | None = None,
 ) -> Examples:
     """Read every picture of a split; unreadable ones are left out and counted.
 
     Raises ConfigurationError when the split is empty.
     """
-    rows = read_index(folder)
-    classes = {row["label"] for row in rows}
+    rows = read_index(folder, column)
+    classes = {row[column] for row in rows}
     wanted = [row for row in rows if row["split"] == split]
     pictures, kept, boxes, unreadable = [], [], [], []
     for position, row in enumerate(wanted):
@@ -111,7 +135,7 @@ def load_split(
             continue
         entry = to_model_input(scan, 0, spec)
         pictures.append(_eight_bits(entry.tensor, spec))
-        boxes.append(_boxes_to_model(boxes_of(row, labels), entry.letterbox))
+        boxes.append(_boxes_to_model(boxes_of(row, labels, column), entry.letterbox))
         kept.append(row)
         if progress:
             progress(position + 1, len(wanted))
@@ -119,7 +143,7 @@ def load_split(
         raise ConfigurationError(
             f"The split {split!r} holds no readable picture; index.csv has: {sorted({r['split'] for r in rows})}."
         )
-    truths = np.array([truths_of(row, labels, classes) for row in kept], np.float32)
+    truths = np.array([truths_of(row, labels, classes, column) for row in kept], np.float32)
     return Examples(torch.cat(pictures), truths, tuple(boxes), tuple(group_of(r) for r in kept), tuple(unreadable))
 
 

@@ -12,20 +12,27 @@ from core.errors import ConfigurationError, ScanError
 from core.metrics import (
     Box,
     auroc,
+    confusion,
     energy_in_box,
+    energy_in_mask,
+    expected_calibration_error,
     operating_figures,
     peak_in_box,
+    peak_in_mask,
     threshold_for_sensitivity,
+    wilson,
 )
-from core.models.card import Evaluation, LabelFigures, ModelCard, OperatingPoint
+from core.models.card import ClassFigures, Evaluation, LabelFigures, ModelCard, OperatingPoint
 from core.models.loading import Model
 from core.reading.decoding import decode_scan
 from core.samples import simulated_scan
 from core.scan import Scan
 from core.simulation import FINDINGS
-from core.training.data import boxes_of, read_index, truths_of
+from core.training.data import MASK_COLUMN, Mask, boxes_of, read_index, read_mask, truths_of
 
 Progress = Callable[[int, int], None]
+# Where a finding lies, by label code: boxes, or an outline on the scan's grid.
+Regions = Mapping[str, list[Box] | Mask]
 
 TARGET_SENSITIVITY = 0.8
 
@@ -51,14 +58,20 @@ class Measurements:
 
 
 def measure(
-    model: Model, folder: Path, split: str, *, data: str = "", progress: Progress | None = None
+    model: Model,
+    folder: Path,
+    split: str,
+    *,
+    data: str = "",
+    column: str = "label",
+    progress: Progress | None = None,
 ) -> Measurements:
     """Every readable picture of a folder's split, analysed.
 
     Raises ConfigurationError when the split holds no readable picture.
     """
-    rows = read_index(folder)
-    classes, labels = {row["label"] for row in rows}, model.card.label_codes
+    rows = read_index(folder, column)
+    classes, labels = {row[column] for row in rows}, model.card.label_codes
     wanted = [row for row in rows if row["split"] == split]
     examples, unreadable = [], 0
     for position, row in enumerate(wanted):
@@ -67,8 +80,10 @@ def measure(
         except (ScanError, OSError):
             unreadable += 1
             continue
-        truths = dict(zip(labels, truths_of(row, labels, classes), strict=True))
-        examples.append(_measured(model, scan, truths, boxes_of(row, labels)))
+        truths = dict(zip(labels, truths_of(row, labels, classes, column), strict=True))
+        outline = {row[column].lower(): read_mask(folder, row)} if row.get(MASK_COLUMN) else {}
+        regions: Regions = {**boxes_of(row, labels, column), **outline}
+        examples.append(_measured(model, scan, truths, regions))
         if progress:
             progress(position + 1, len(wanted))
     if not examples:
@@ -93,13 +108,14 @@ def measure_simulated(model: Model, count: int, seed: int, *, progress: Progress
 
 
 def figures(measurements: Measurements, card: ModelCard) -> Evaluation:
-    """AUROC with interval, pointing game and energy in the box, a label."""
+    """AUROC with interval, pointing game and energy in the box, a label; for a softmax head its accuracy as well."""
     return Evaluation(
         data=measurements.data,
         split=measurements.split,
         images=len(measurements.examples),
         unreadable=measurements.unreadable,
         labels={code: _label_figures(measurements, code) for code in card.label_codes},
+        classes=_class_figures(measurements, card.label_codes) if card.head == "softmax" else None,
         weights_sha256=card.weights_sha256,
     )
 
@@ -131,19 +147,44 @@ def evidence_limit(measurements: Measurements) -> float:
     return float(np.percentile(peaks, 99)) if peaks else 1.0
 
 
-def _measured(model: Model, scan: Scan, truths: Mapping[str, float], boxes: Mapping[str, list[Box]]) -> Measured:
+def _measured(model: Model, scan: Scan, truths: Mapping[str, float], regions: Regions) -> Measured:
     analysis = analyse(model, scan)
     scores = analysis.prediction.scores
     peaks = {code: float(heatmap.evidence.max()) for code, heatmap in analysis.heatmaps.items()}
-    everything = [box for found in boxes.values() for box in found]
-    together = {model.card.headline: everything} if everything and truths.get(model.card.headline) == 1 else {}
-    hits = {code: _hit(analysis, code, found) for code, found in {**boxes, **together}.items()}
+    hits = {
+        code: _hit(analysis, code, region) for code, region in {**regions, **_together(model, truths, regions)}.items()
+    }
     return Measured(truths, scores, peaks, hits)
 
 
-def _hit(analysis: Analysis, code: str, boxes: list[Box]) -> tuple[bool, float]:
+def _together(model: Model, truths: Mapping[str, float], regions: Regions) -> Regions:
+    """The boxes of all findings for the headline, where labels go together and it stands for any of them."""
+    everything = [box for found in regions.values() if isinstance(found, list) for box in found]
+    stands_for_all = model.card.head == "sigmoid" and truths.get(model.card.headline) == 1
+    return {model.card.headline: everything} if everything and stands_for_all else {}
+
+
+def _hit(analysis: Analysis, code: str, region: list[Box] | Mask) -> tuple[bool, float]:
     evidence = analysis.on_scan_grid(code)
-    return peak_in_box(evidence, boxes), energy_in_box(evidence, boxes)
+    if isinstance(region, list):
+        return peak_in_box(evidence, region), energy_in_box(evidence, region)
+    return peak_in_mask(evidence, region), energy_in_mask(evidence, region)
+
+
+def _class_figures(measurements: Measurements, codes: tuple[str, ...]) -> ClassFigures | None:
+    known = [m for m in measurements.examples if not any(np.isnan(m.truths[code]) for code in codes)]
+    if not known:
+        return None
+    truths = np.array([[m.truths[code] for code in codes] for m in known]).argmax(1)
+    scores = np.array([[m.scores[code] for code in codes] for m in known])
+    answers = scores.argmax(1)
+    areas = [auroc((truths == index).astype(np.int64), scores[:, index], repeats=1) for index in range(len(codes))]
+    return ClassFigures(
+        accuracy=wilson(int((answers == truths).sum()), len(known)),
+        macro_auroc=None if None in areas else float(np.mean([area.value for area in areas if area])),
+        calibration_error=expected_calibration_error(answers == truths, scores.max(1)),
+        confusion=confusion(truths, answers, len(codes)),
+    )
 
 
 def _label_figures(measurements: Measurements, code: str) -> LabelFigures:

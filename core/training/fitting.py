@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -26,6 +27,8 @@ from core.training.configuration import FitSection, TrainingConfiguration
 from core.training.data import Examples
 
 _EVALUATION_BATCH = 32
+# The exponent gamma of the focal loss (Lin et al. 2017, arXiv 1708.02002).
+_FOCUS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,13 @@ def fit(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
     steps = -(-len(train) // settings.batch_size)
     optimiser, schedule = _optimiser(network, settings, steps * settings.epochs)
-    weights = _positive_weights(train, settings)
+    weights = label_weights(train.truths, configuration)
     batches = _Batches(configuration, train)
     for epoch in range(settings.epochs):
         started = time.perf_counter()
         losses = [
-            _step(network, batch, optimiser, schedule, average, settings, weights) for batch in batches.of_epoch(epoch)
+            _step(network, batch, optimiser, schedule, average, configuration, weights)
+            for batch in batches.of_epoch(epoch)
         ]
         record = _record(epoch, losses, average.module, validation, configuration, weights, started)
         with log.open("a", encoding="utf-8") as stream:
@@ -110,15 +114,25 @@ class _Batches:
 
     def __init__(self, configuration: TrainingConfiguration, examples: Examples) -> None:
         self._examples, self._model, self._fit = examples, configuration.model, configuration.fit
+        self._augment = configuration.augment
         self._codes = [label.code for label in self._model.labels]
 
     def of_epoch(self, epoch: int) -> Iterator[Batch]:
         seed = self._fit.seed * 100_003 + epoch
-        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(self._examples)))
-        augment = Augmentation(seed)
+        order = torch.from_numpy(self._order(np.random.default_rng(seed)))
+        augment = Augmentation(seed, self._augment)
         for rows in order.split(self._fit.batch_size):
             if len(rows) > 1:
                 yield self._batch(rows, augment)
+
+    def _order(self, random: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Every example once; with balanced sampling as many draws, each class equally likely."""
+        count = len(self._examples)
+        if self._fit.imbalance != "balanced":
+            return random.permutation(count)
+        classes = np.nan_to_num(self._examples.truths).argmax(1)
+        chances = 1 / np.bincount(classes)[classes]
+        return random.choice(count, count, p=chances / chances.sum())
 
     def _batch(self, rows: torch.Tensor, augment: Augmentation) -> Batch:
         picked = rows.tolist()
@@ -129,12 +143,12 @@ class _Batches:
         return Batch((pictures - spec.mean) / spec.std, torch.from_numpy(self._examples.truths[picked]), cells)
 
     def _cells(self, boxes: Mapping[str, list[Box]], side: int) -> torch.Tensor:
-        """Box cover by label; the headline's is that of all findings together."""
+        """Box cover by label; where labels go together, the headline's is that of all findings."""
         cells = torch.zeros(len(self._codes), side, side)
         cell = self._model.input.size / side
         for code, found in boxes.items():
             cover = torch.stack([_cover(box, side, cell) for box in found]).amax(0)
-            for target in {code, self._model.headline}:
+            for target in {code, self._model.headline} if self._model.head == "sigmoid" else {code}:
                 row = self._codes.index(target)
                 cells[row] = torch.maximum(cells[row], cover)
         return cells
@@ -155,13 +169,14 @@ def _step(
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     average: AveragedModel,
-    settings: FitSection,
+    configuration: TrainingConfiguration,
     weights: torch.Tensor,
 ) -> tuple[float, float]:
+    settings, head = configuration.fit, configuration.model.head
     network.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        logits, outside = _forward(network, batch, settings.box_weight)
-    loss = classification_loss(logits.float(), batch.truths, weights, settings.label_smoothing)
+        logits, outside = _forward(network, batch, configuration)
+    loss = loss_of(logits.float(), batch.truths, weights, settings, head)
     optimiser.zero_grad(set_to_none=True)
     (loss + settings.box_weight * outside).backward()
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -171,13 +186,17 @@ def _step(
     return loss.item(), outside.item()
 
 
-def _forward(network: nn.Module, batch: Batch, box_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
+def _forward(
+    network: nn.Module, batch: Batch, configuration: TrainingConfiguration
+) -> tuple[torch.Tensor, torch.Tensor]:
     inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
-    if not box_weight or not isinstance(network, CompactResNet):
+    if not configuration.fit.box_weight or not isinstance(network, CompactResNet):
         return network(inputs), torch.zeros(())
     features = network.features(inputs)
     # Evidence of a cell, times the number of cells: the logit that the picture would have if all cells were like it.
     evidence = functional.conv2d(features.float(), network.fc.weight[:, :, None, None])
+    if configuration.model.head == "softmax":
+        evidence = evidence - evidence.mean(1, keepdim=True)
     return network.tail(features), cell_loss(evidence, batch.cells, batch.truths)
 
 
@@ -200,23 +219,58 @@ def cell_loss(evidence: torch.Tensor, cells: torch.Tensor, truths: torch.Tensor)
     return inside + 0.5 * torch.nan_to_num(outside) + 0.5 * torch.nan_to_num(healthy) + 0.3 * place
 
 
+def loss_of(
+    logits: torch.Tensor, truths: torch.Tensor, weights: torch.Tensor, settings: FitSection, head: str
+) -> torch.Tensor:
+    """The loss of the card's head: one class of several (softmax), or every label on its own (sigmoid)."""
+    if head == "softmax":
+        return class_loss(logits, truths, weights, settings)
+    return classification_loss(logits, truths, weights, settings.label_smoothing, focal=settings.imbalance == "focal")
+
+
+def class_loss(logits: torch.Tensor, truths: torch.Tensor, weights: torch.Tensor, settings: FitSection) -> torch.Tensor:
+    """Cross entropy over the examples whose class is known: a missing class (NaN) teaches nothing."""
+    known = ~torch.isnan(truths).any(1)
+    if not bool(known.any()):
+        return logits.sum() * 0
+    logits, classes = logits[known], truths[known].argmax(1)
+    smoothing = settings.label_smoothing
+    loss = functional.cross_entropy(logits, classes, weights, reduction="none", label_smoothing=smoothing)
+    if settings.imbalance == "focal":
+        share = torch.softmax(logits, 1).gather(1, classes[:, None])[:, 0]
+        return ((1 - share) ** _FOCUS * loss).mean()
+    return loss.sum() / weights[classes].sum()
+
+
 def classification_loss(
-    logits: torch.Tensor, truths: torch.Tensor, positive_weights: torch.Tensor, smoothing: float = 0.0
+    logits: torch.Tensor,
+    truths: torch.Tensor,
+    positive_weights: torch.Tensor,
+    smoothing: float = 0.0,
+    *,
+    focal: bool = False,
 ) -> torch.Tensor:
     """Binary cross entropy over the known labels only: a missing label (NaN) teaches nothing."""
     known = ~torch.isnan(truths)
-    targets = torch.where(known, truths, 0.0)
-    targets = targets * (1 - 2 * smoothing) + smoothing
+    wanted = torch.where(known, truths, 0.0)
+    targets = wanted * (1 - 2 * smoothing) + smoothing
     loss = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive_weights, reduction="none")
+    if focal:
+        loss = loss * torch.abs(wanted - torch.sigmoid(logits)) ** _FOCUS
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
-def _positive_weights(examples: Examples, settings: FitSection) -> torch.Tensor:
-    """Square root of negatives over positives a label: rare findings count more, without drowning the rest."""
-    truths = torch.from_numpy(examples.truths)
-    if settings.imbalance == "none":
-        return torch.ones(truths.shape[1])
-    positives, negatives = (truths == 1).sum(0), (truths == 0).sum(0)
+def label_weights(truths: npt.NDArray[np.float32], configuration: TrainingConfiguration) -> torch.Tensor:
+    """How much more a rare label counts: square root of negatives over positives (sigmoid), or of the rarity of a class.
+
+    The square root lets rare findings count more without drowning the rest. Ones unless ``imbalance`` is "weighted".
+    """
+    known = torch.from_numpy(truths)
+    if configuration.fit.imbalance != "weighted":
+        return torch.ones(known.shape[1])
+    positives, negatives = (known == 1).sum(0), (known == 0).sum(0)
+    if configuration.model.head == "softmax":
+        return torch.sqrt(positives.sum() / (positives.clamp(min=1) * known.shape[1]))
     return torch.sqrt(negatives / positives.clamp(min=1)).clamp(1, 10)
 
 
@@ -234,7 +288,8 @@ def _record(
     started: float,
 ) -> EpochRecord:
     logits = logits_of(network, validation, configuration.model.input)
-    loss = classification_loss(logits, torch.from_numpy(validation.truths), weights).item()
+    head = configuration.model.head
+    loss = loss_of(logits, torch.from_numpy(validation.truths), weights, configuration.fit, head).item()
     areas = {}
     for column, label in enumerate(configuration.model.labels):
         truths = validation.truths[:, column]

@@ -37,7 +37,7 @@ def train(configuration: TrainingConfiguration, data: Path, out: Path, callbacks
     Raises ConfigurationError when the data does not fit the configuration or a group crosses the splits.
     """
     section = configuration.data
-    check_groups(read_index(data), (section.train_split, section.validation_split))
+    check_groups(read_index(data, section.label_column), (section.train_split, section.validation_split))
     folder = out / configuration.model.id
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "training.jsonl"
@@ -99,8 +99,10 @@ def _examples(
 ) -> tuple[Examples, Examples]:
     section, spec = configuration.data, configuration.model.input
     labels = [label.code for label in configuration.model.labels]
-    real = load_split(data, section.train_split, labels, spec)
-    validation = load_split(data, section.validation_split, labels, spec)
+    real, validation = (
+        load_split(data, split, labels, spec, column=section.label_column)
+        for split in (section.train_split, section.validation_split)
+    )
     simulated = simulated_examples(section.simulated_films, section.simulated_seed, labels, spec)
     left_out = len(real.unreadable) + len(validation.unreadable)
     on_text(
@@ -134,13 +136,16 @@ def _card(configuration: TrainingConfiguration, sha256: str, facts: TrainingFact
 
 def _with_figures(card: ModelCard, network: nn.Module, data: Path, configuration: TrainingConfiguration) -> ModelCard:
     model = prepare(card, network)
-    real = measure(model, data, configuration.data.validation_split, data=configuration.data.name)
-    simulated = measure_simulated(model, configuration.data.evaluation_films, EVALUATION_SEED)
+    section = configuration.data
+    real = measure(model, data, section.validation_split, data=section.name, column=section.label_column)
+    evaluations = [figures(real, card)]
+    if section.evaluation_films:
+        evaluations.append(figures(measure_simulated(model, section.evaluation_films, EVALUATION_SEED), card))
     return card.model_copy(
         update={
             "evidence_limit": evidence_limit(real),
             "thresholds": operating_points(real, card.label_codes),
-            "evaluations": (figures(real, card), figures(simulated, card)),
+            "evaluations": tuple(evaluations),
         }
     )
 
@@ -153,9 +158,14 @@ def _training_text(facts: TrainingFacts | None) -> str:
     if facts is None:
         return "Not recorded."
     software = ", ".join(f"{name} {number}" for name, number in facts.software.items())
+    simulated = (
+        f", and {facts.simulated_images} simulated films with lesions placed by our own generator"
+        if facts.simulated_images
+        else ""
+    )
     return (
-        f"{facts.data}: {facts.images} films of {facts.patients} patients, and {facts.simulated_images} simulated films with "
-        f"lesions placed by our own generator. {facts.epochs} epochs in {facts.minutes:g} minutes on {facts.device} "
+        f"{facts.data}: {facts.images} pictures of {facts.patients} patients or groups{simulated}. "
+        f"{facts.epochs} epochs in {facts.minutes:g} minutes on {facts.device} "
         f"({software}). Made by `{facts.configuration}`; "
         "the log is `training.jsonl`. No weights were chosen on the held-out split."
     )
@@ -168,7 +178,23 @@ def evaluation_text(evaluation: Evaluation) -> str:
         "| label | with / without | AUROC (95 % interval) | boxes | pointing game | positive evidence in the box |\n"
         "|---|---|---|---|---|---|\n"
     )
-    return head + "\n".join(_figures_row(code, figure) for code, figure in evaluation.labels.items())
+    rows = "\n".join(_figures_row(code, figure) for code, figure in evaluation.labels.items())
+    return head + rows + _classes_text(evaluation)
+
+
+def _classes_text(evaluation: Evaluation) -> str:
+    """Accuracy and confusion matrix of a softmax head."""
+    found = evaluation.classes
+    if found is None:
+        return ""
+    codes = list(evaluation.labels)
+    macro = "too few cases" if found.macro_auroc is None else f"{found.macro_auroc:.3f}"
+    rows = [f"| {code} | " + " | ".join(map(str, row)) + " |" for code, row in zip(codes, found.confusion, strict=True)]
+    return (
+        f"\n\nAccuracy {_interval(found.accuracy)}, macro AUROC {macro}, expected calibration error "
+        f"{found.calibration_error:.3f}. Rows are the truth, columns the answers:\n\n"
+        f"| | {' | '.join(codes)} |\n|---{'|---' * len(codes)}|\n" + "\n".join(rows)
+    )
 
 
 def _figures_row(code: str, figure: LabelFigures) -> str:
