@@ -241,7 +241,8 @@ def upload_key() -> str:
 
 def take_uploads(files: "Sequence[UploadedFile]", report: "Report | None" = None) -> None:
     """Open uploaded files, then give their memory back: Streamlit would hold the bytes as long as the session lives."""
-    title = files[0].name if len(files) == 1 else f"{files[0].name} + {len(files) - 1}"
+    folder, slash, _ = files[0].name.partition("/")
+    title = files[0].name if len(files) == 1 else f"{folder if slash else files[0].name} ({len(files)} files)"
     open_files([(file.name, file.getvalue()) for file in files], title, report)
     st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
     st.session_state.pop(SAMPLE, None)
