@@ -24,7 +24,12 @@ class Answer:
 
     @property
     def foremost_label(self) -> str:
-        """The label that stands out most above its threshold, in log-odds; the headline where none does."""
+        """The class of the highest score; of labels that go together, the one furthest above its threshold in log-odds.
+
+        The headline where none is above.
+        """
+        if self.model.card.head == "softmax":
+            return max(self.analysis.prediction.scores, key=lambda code: self.analysis.prediction.scores[code])
         scores, points = self.analysis.prediction.scores, self.model.card.thresholds
         above = {code: _log_odds(scores[code]) - _log_odds(point.threshold) for code, point in points.items()}
         foremost = max(above, key=lambda code: above[code], default=self.model.card.headline)
@@ -67,7 +72,9 @@ def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
     try:
         card, warning = card_for(scan)
     except NoFittingModel as exc:
-        return Withheld(str(exc), tuple(cache.catalogue().cards.values()))
+        # Models for teaching come last.
+        choices = sorted(cache.catalogue().cards.values(), key=lambda card: card.scope.by_hand_only)
+        return Withheld(str(exc), tuple(choices))
     if verdict := blocking(examine(scan, card)):
         return Withheld(f"{verdict.sentence} {verdict.advice}", ())
     try:

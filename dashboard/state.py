@@ -29,7 +29,7 @@ _MODELS = "models_chosen_by_hand"
 _FRAME = "frame"
 _SLICE_RUN = "slice_run"
 LAYER, ORDER, SCALE, CHANNEL = "layer", "order", "scale", "channel"
-SAMPLE, SERIES, FOLDER = "sample", "series", "folder"
+SAMPLE, SERIES, FOLDER, BY_HAND = "sample", "series", "folder", "by_hand"
 # What the reader chose stays when the page changes; Streamlit forgets a widget that is not drawn.
 _KEPT = (LAYER, ORDER, SCALE, CHANNEL, FOLDER)
 _OF_THE_CASE = (_FRAME, _SLICE_RUN, SERIES, LAYER, CHANNEL)

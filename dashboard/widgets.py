@@ -178,9 +178,14 @@ def error_box(title: str, sentence: str) -> None:
 def withheld_box(scan: "Scan", withheld: Withheld) -> None:
     """Why there is no answer, and the models that can be tried by hand."""
     error_box(t("withheld.title"), withheld.reason)
-    for card in withheld.choices:
-        if st.button(f"{t('withheld.choose')}: {card.title}", key=f"by-hand-{card.id}"):
-            state.choose_model_by_hand(scan.digest, card.id)
+    if withheld.choices:
+        titles = {card.id: card.title for card in withheld.choices}
+        left, right = st.columns([3, 2], vertical_alignment="bottom")
+        chosen = left.selectbox(
+            t("withheld.model"), list(titles), format_func=lambda identifier: titles[identifier], key=state.BY_HAND
+        )
+        if right.button(t("withheld.choose"), width="stretch"):
+            state.choose_model_by_hand(scan.digest, chosen)
             st.rerun()
 
 

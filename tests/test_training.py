@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from core.errors import ConfigurationError
+from core.models.card import InputSpec
 from core.models.loading import load_model
 from core.training.augmentation import Augmentation
 from core.training.configuration import AugmentSection, TrainingConfiguration, data_folder, read_configuration
@@ -220,3 +221,30 @@ def test_simulated_examples_know_their_truth_and_place() -> None:
     x, y, w, h = examples.boxes[1]["mass"][0]
     assert 0 <= x < x + w <= 64
     assert 0 <= y < y + h <= 64
+
+
+def test_class_folders_stand_in_for_an_index(tmp_path: Path) -> None:
+    for label, shade in (("Bright", 200), ("dark", 20)):
+        for number in range(15):
+            file = tmp_path / label / f"{number}.png"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(png_bytes(np.full((20, 20), shade + number, np.uint8)))
+    rows = read_index(data_folder(tmp_path))
+    assert len(rows) == 30
+    assert {row["split"] for row in rows} == {"train", "val"}
+    spec = InputSpec(channels=1, size=16, mean=0.0, std=1.0)
+    examples = load_split(tmp_path, "train", ["bright", "dark"], spec)
+    brightness = examples.pictures.float().mean((1, 2, 3)).numpy()
+    assert ((brightness > 100) == (examples.truths[:, 0] == 1)).all()
+    assert (examples.truths.sum(1) == 1).all()
+
+
+def test_class_folders_may_say_the_split_and_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        file = tmp_path / split / "normal" / "a.png"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(png_bytes(np.zeros((9, 9), np.uint8)))
+    assert [row["split"] for row in read_index(tmp_path)] == ["test", "train", "val"]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ConfigurationError, match="class folders"):
+        read_index(tmp_path / "nothing")

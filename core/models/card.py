@@ -116,7 +116,10 @@ class TrainingFacts(_Record):
 
 
 class ModelCard(_Record):
-    """A model: identity, network, scope, thresholds, figures, limits."""
+    """A model: identity, network, scope, thresholds, figures, limits.
+
+    ``reference_logits`` are its answers to the pictures of ``core.models.self_test``, a row a picture.
+    """
 
     id: Identifier
     version: str
@@ -132,6 +135,7 @@ class ModelCard(_Record):
     evidence_limit: Annotated[float, Field(gt=0)]
     thresholds: dict[str, OperatingPoint] = Field(default_factory=dict)
     weights_sha256: Sha256
+    reference_logits: tuple[tuple[float, ...], ...] = ()
     training: TrainingFacts | None = None
     evaluations: tuple[Evaluation, ...] = ()
     intended_use: str

@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
 from core.engines.cutting import CutNetwork
 from core.engines.tracing import fuse, trace
 from core.errors import ModelRejected
 from core.models.architectures import build_network
-from core.models.card import InputSpec, ModelCard
+from core.models.card import ModelCard
 from core.models.catalogue import read_catalogue
+from core.models.self_test import has_untrained_head, self_test
 from core.models.weights import fill, read_checked
 
 WEIGHTS_FILE = "weights.safetensors"
-_LEAST_CHANGE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,13 +21,15 @@ class Model:
     """A network ready to use, shared by all readers: nothing is ever stored on it.
 
     ``network`` is as trained (what teaching shows); ``fast`` is the same function, fused, cut at the card's target
-    layer; ``plain`` is the unfused network cut at the same layer, with every layer's output to be had.
+    layer; ``plain`` is the unfused network cut at the same layer, with every layer's output to be had. ``untrained`` says
+    that the last layer looks as it was drawn at random: then no score means anything.
     """
 
     card: ModelCard
     network: nn.Module = field(repr=False)
     fast: CutNetwork = field(repr=False)
     plain: CutNetwork = field(repr=False)
+    untrained: bool = False
 
 
 def load_model(model_id: str) -> Model:
@@ -54,31 +55,7 @@ def prepare(card: ModelCard, network: nn.Module) -> Model:
     fused = fuse(plain)
     if card.target_layer not in plain.layers or card.target_layer not in fused.layers:
         raise ModelRejected(f"The card's target layer {card.target_layer!r} does not exist in {card.architecture}.")
-    model = Model(card, network, CutNetwork(fused, card.target_layer), CutNetwork(plain, card.target_layer))
+    fast, whole = CutNetwork(fused, card.target_layer), CutNetwork(plain, card.target_layer)
+    model = Model(card, network, fast, whole, has_untrained_head(network))
     self_test(model)
     return model
-
-
-def self_test(model: Model) -> None:
-    """Raise ModelRejected unless the network's answers are finite, differ between pictures and survive tracing and fusing."""
-    pictures = _test_pictures(model.card.input)
-    fast = torch.stack([model.fast.run(picture).logits for picture in pictures])
-    with torch.inference_mode():
-        plain = torch.stack([model.network(picture)[0] for picture in pictures])
-    if not bool(torch.isfinite(plain).all() and torch.isfinite(fast).all()):
-        raise ModelRejected("The model failed its self-test: it answers with values that are not finite numbers.")
-    if float((plain.amax(0) - plain.amin(0)).max()) < _LEAST_CHANGE:
-        raise ModelRejected("The model failed its self-test: it gives the same answer to every picture.")
-    if float((fast - plain).abs().max()) > 1e-3 * max(1.0, float(plain.abs().max())):
-        raise ModelRejected(
-            "The model failed its self-test: its fused form answers differently from the network itself."
-        )
-
-
-def _test_pictures(spec: InputSpec) -> list[torch.Tensor]:
-    """Mid grey, and smooth seeded noise: enough to tell a network that looks from one that does not."""
-    random = torch.Generator().manual_seed(0)
-    coarse = torch.rand(1, spec.channels, 8, 8, generator=random)
-    noise = torch.nn.functional.interpolate(coarse, spec.size, mode="bilinear")
-    grey = torch.full_like(noise, 0.5)
-    return [(picture - spec.mean) / spec.std for picture in (grey, noise)]

@@ -9,9 +9,8 @@ from core.scan import Scan
 
 def mismatch(card: ModelCard, scan: Scan) -> str | None:
     """Why this model was not made for this scan, in one sentence, or None when its tags fit."""
-    if card.scope.by_hand_only:
-        return f"{card.title} is for teaching; it reads a scan only when it is chosen by hand."
-    return _unlike(card, scan)
+    teaching = f"{card.title} is for teaching; it reads a scan only when it is chosen by hand."
+    return _unlike(card, scan) or (teaching if card.scope.by_hand_only else None)
 
 
 def _unlike(card: ModelCard, scan: Scan) -> str | None:

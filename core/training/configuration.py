@@ -39,7 +39,8 @@ class ModelSection(_Section):
 class DataSection(_Section):
     """Which rows train and which are held out, how many simulated films are mixed in, and how many more measure.
 
-    ``label_column`` is the column of index.csv that names the class.
+    ``label_column`` is the column of index.csv that names the class; ``further_splits`` are measured for the card and
+    used for nothing else.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DataSection(_Section):
     label_column: str = "label"
     train_split: str = "train"
     validation_split: str = "val"
+    further_splits: tuple[str, ...] = ()
     simulated_films: Annotated[int, Field(ge=0)] = 0
     simulated_seed: int = 10_000
     evaluation_films: Annotated[int, Field(ge=0)] = 320
@@ -119,7 +121,7 @@ def read_configuration(path: Path) -> TrainingConfiguration:
 
 
 def data_folder(given: Path | None, folder: str = "") -> Path:
-    """The folder that holds index.csv: the given one or RADLENS_DATA, or ``folder`` below it.
+    """The folder that holds index.csv: the given one or RADLENS_DATA, or ``folder`` below it; else a given one of class folders.
 
     Raises ConfigurationError when there is none: no path of any data stands in the project.
     """
@@ -129,6 +131,9 @@ def data_folder(given: Path | None, folder: str = "") -> Path:
     for candidate in (root, root / folder):
         if (candidate / "index.csv").is_file():
             return candidate
+    if given is not None and any(child.is_dir() for child in given.glob("*")):
+        return given
     raise ConfigurationError(
-        "The data folder holds no index.csv; expected one row an image with file, label and split."
+        "The data folder holds no index.csv and no class folders; expected one row an image with file, label and split, "
+        "or a folder for each class."
     )

@@ -1,6 +1,7 @@
 """index.csv -> pictures, truths and boxes, through the same reading and preprocessing as an upload."""
 
 import csv
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,10 +52,12 @@ class Examples:
 
 
 def read_index(folder: Path, label_column: str = "label") -> list[dict[str, str]]:
-    """The rows of a folder's index.csv.
+    """The rows of a folder's index.csv; without one, a row for each file of its class folders.
 
     Raises ConfigurationError when a needed column is missing.
     """
+    if not (folder / "index.csv").is_file():
+        return _class_folders(folder, label_column)
     with (folder / "index.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for column in ("file", label_column, "split"):
@@ -62,6 +65,22 @@ def read_index(folder: Path, label_column: str = "label") -> list[dict[str, str]
             raise ConfigurationError(
                 f"index.csv has no rows or no column {column!r}; expected file, {label_column} and split."
             )
+    return rows
+
+
+def _class_folders(folder: Path, label_column: str) -> list[dict[str, str]]:
+    """``split/class/file``, or ``class/file`` with every fifth file held out, told by the hash of its name."""
+    rows = []
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        if file.is_file() and not file.name.startswith(".") and len(parts) in (2, 3):
+            held_out = hashlib.sha256(file.name.encode()).digest()[0] % 5 == 0
+            split = parts[0] if len(parts) == 3 else ("val" if held_out else "train")
+            rows.append({"file": "/".join(parts), label_column: parts[-2], "split": split})
+    if not rows:
+        raise ConfigurationError(
+            "The folder holds neither an index.csv nor class folders (class/file or split/class/file)."
+        )
     return rows
 
 
@@ -147,11 +166,33 @@ def load_split(
     return Examples(torch.cat(pictures), truths, tuple(boxes), tuple(group_of(r) for r in kept), tuple(unreadable))
 
 
+def simulated_findings(labels: Sequence[str]) -> list[str]:
+    """The labels that our generator can draw.
+
+    Raises ConfigurationError when there are none.
+    """
+    findings = [finding for finding in FINDINGS if finding in labels]
+    if not findings:
+        raise ConfigurationError(
+            "Simulated films show none of the model's labels; set data.simulated_films and data.evaluation_films to 0."
+        )
+    return findings
+
+
+def check_labels(examples: Examples, labels: Sequence[str]) -> None:
+    """Raise ConfigurationError for a label that no example says anything of: misspelt, or not in the data."""
+    for label, column in zip(labels, examples.truths.T, strict=True):
+        if bool(np.isnan(column).all()):
+            raise ConfigurationError(
+                f"The training data knows nothing of the label {label!r}; check its name in index.csv."
+            )
+
+
 def simulated_examples(
     count: int, seed: int, labels: Sequence[str], spec: InputSpec, *, progress: Progress | None = None
 ) -> Examples:
     """Films of our own generator: half without a finding, half with one of the model's labels, its place known."""
-    findings = [finding for finding in FINDINGS if finding in labels]
+    findings = simulated_findings(labels) if count else []
     pictures, truths, boxes = [], [], []
     for index in range(count):
         finding = findings[index // 2 % len(findings)] if index % 2 else None

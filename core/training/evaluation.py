@@ -27,14 +27,15 @@ from core.models.loading import Model
 from core.reading.decoding import decode_scan
 from core.samples import simulated_scan
 from core.scan import Scan
-from core.simulation import FINDINGS
-from core.training.data import MASK_COLUMN, Mask, boxes_of, read_index, read_mask, truths_of
+from core.training.data import MASK_COLUMN, Mask, boxes_of, read_index, read_mask, simulated_findings, truths_of
 
 Progress = Callable[[int, int], None]
 # Where a finding lies, by label code: boxes, or an outline on the scan's grid.
 Regions = Mapping[str, list[Box] | Mask]
 
 TARGET_SENSITIVITY = 0.8
+# A scale must end above zero, even where no picture with a label has evidence for it.
+_LEAST_LIMIT = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +82,8 @@ def measure(
             unreadable += 1
             continue
         truths = dict(zip(labels, truths_of(row, labels, classes, column), strict=True))
-        outline = {row[column].lower(): read_mask(folder, row)} if row.get(MASK_COLUMN) else {}
+        code = row[column].lower()
+        outline = {code: read_mask(folder, row)} if row.get(MASK_COLUMN) and code in labels else {}
         regions: Regions = {**boxes_of(row, labels, column), **outline}
         examples.append(_measured(model, scan, truths, regions))
         if progress:
@@ -93,7 +95,7 @@ def measure(
 
 def measure_simulated(model: Model, count: int, seed: int, *, progress: Progress | None = None) -> Measurements:
     """Films of our own generator with seeds that no training used, every second one with a planted finding."""
-    findings = [finding for finding in FINDINGS if finding in model.card.label_codes]
+    findings = simulated_findings(model.card.label_codes)
     examples = []
     for index in range(count):
         finding = findings[index // 2 % len(findings)] if index % 2 else None
@@ -127,7 +129,7 @@ def operating_points(measurements: Measurements, labels: Iterable[str]) -> dict[
         truths, scores = _known(measurements, code)
         if auroc(truths, scores, repeats=1) is None:
             continue
-        threshold = round(threshold_for_sensitivity(truths, scores, TARGET_SENSITIVITY) - 5e-5, 4)
+        threshold = max(0.0, round(threshold_for_sensitivity(truths, scores, TARGET_SENSITIVITY) - 5e-5, 4))
         found = operating_figures(truths, scores, threshold)
         points[code] = OperatingPoint(
             threshold=threshold,
@@ -144,7 +146,7 @@ def operating_points(measurements: Measurements, labels: Iterable[str]) -> dict[
 def evidence_limit(measurements: Measurements) -> float:
     """The end of the colour scale: the 99th percentile, over pictures with the label, of the map's strongest cell."""
     peaks = [m.peaks[code] for m in measurements.examples for code, truth in m.truths.items() if truth == 1]
-    return float(np.percentile(peaks, 99)) if peaks else 1.0
+    return max(float(np.percentile(peaks, 99)), _LEAST_LIMIT) if peaks else 1.0
 
 
 def _measured(model: Model, scan: Scan, truths: Mapping[str, float], regions: Regions) -> Measured:

@@ -70,6 +70,8 @@ def fit(
     network.to(memory_format=torch.channels_last)
     if settings.box_weight and not isinstance(network, CompactResNet):
         raise ConfigurationError("fit.box_weight needs the architecture compact-resnet; set it to 0.")
+    if settings.imbalance == "balanced" and model.head != "softmax":
+        raise ConfigurationError('fit.imbalance "balanced" draws by class and needs the head softmax; use "weighted".')
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True)
     steps = -(-len(train) // settings.batch_size)
     optimiser, schedule = _optimiser(network, settings, steps * settings.epochs)
@@ -126,12 +128,13 @@ class _Batches:
                 yield self._batch(rows, augment)
 
     def _order(self, random: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Every example once; with balanced sampling as many draws, each class equally likely."""
-        count = len(self._examples)
-        if self._fit.imbalance != "balanced":
+        """Every example once; with balanced sampling as many draws, each class equally likely and no class never."""
+        count, truths = len(self._examples), self._examples.truths
+        known = ~np.isnan(truths).any(1)
+        if self._fit.imbalance != "balanced" or not known.any():
             return random.permutation(count)
-        classes = np.nan_to_num(self._examples.truths).argmax(1)
-        chances = 1 / np.bincount(classes)[classes]
+        classes = np.nan_to_num(truths).argmax(1)
+        chances = known / np.bincount(classes, known).clip(min=1)[classes]
         return random.choice(count, count, p=chances / chances.sum())
 
     def _batch(self, rows: torch.Tensor, augment: Augmentation) -> Batch:

@@ -13,9 +13,19 @@ from core.models.architectures import build_network
 from core.models.card import Evaluation, Interval, LabelFigures, ModelCard, TrainingFacts
 from core.models.catalogue import read_card
 from core.models.loading import WEIGHTS_FILE, prepare
+from core.models.self_test import reference_logits
 from core.models.weights import fill, read_checked, save_weights
 from core.training.configuration import TrainingConfiguration
-from core.training.data import Examples, check_groups, joined, load_split, read_index, simulated_examples
+from core.training.data import (
+    Examples,
+    check_groups,
+    check_labels,
+    joined,
+    load_split,
+    read_index,
+    simulated_examples,
+    simulated_findings,
+)
 from core.training.evaluation import evidence_limit, figures, measure, measure_simulated, operating_points
 from core.training.fitting import EpochRecord, fit
 
@@ -37,7 +47,10 @@ def train(configuration: TrainingConfiguration, data: Path, out: Path, callbacks
     Raises ConfigurationError when the data does not fit the configuration or a group crosses the splits.
     """
     section = configuration.data
-    check_groups(read_index(data, section.label_column), (section.train_split, section.validation_split))
+    splits = (section.train_split, section.validation_split, *section.further_splits)
+    check_groups(read_index(data, section.label_column), splits)
+    if section.evaluation_films:
+        simulated_findings([label.code for label in configuration.model.labels])
     folder = out / configuration.model.id
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "training.jsonl"
@@ -103,6 +116,7 @@ def _examples(
         load_split(data, split, labels, spec, column=section.label_column)
         for split in (section.train_split, section.validation_split)
     )
+    check_labels(real, labels)
     simulated = simulated_examples(section.simulated_films, section.simulated_seed, labels, spec)
     left_out = len(real.unreadable) + len(validation.unreadable)
     on_text(
@@ -137,12 +151,16 @@ def _card(configuration: TrainingConfiguration, sha256: str, facts: TrainingFact
 def _with_figures(card: ModelCard, network: nn.Module, data: Path, configuration: TrainingConfiguration) -> ModelCard:
     model = prepare(card, network)
     section = configuration.data
-    real = measure(model, data, section.validation_split, data=section.name, column=section.label_column)
-    evaluations = [figures(real, card)]
+    real, *further = (
+        measure(model, data, split, data=section.name, column=section.label_column)
+        for split in (section.validation_split, *section.further_splits)
+    )
+    evaluations = [figures(measured, card) for measured in (real, *further)]
     if section.evaluation_films:
         evaluations.append(figures(measure_simulated(model, section.evaluation_films, EVALUATION_SEED), card))
     return card.model_copy(
         update={
+            "reference_logits": reference_logits(network, card.input),
             "evidence_limit": evidence_limit(real),
             "thresholds": operating_points(real, card.label_codes),
             "evaluations": tuple(evaluations),

@@ -9,7 +9,7 @@ from dashboard.texts import t
 from dashboard.widgets import error_box
 
 if TYPE_CHECKING:
-    from core.models.card import Evaluation, LabelFigures, ModelCard
+    from core.models.card import ClassFigures, Evaluation, LabelFigures, ModelCard
 
 
 def render() -> None:
@@ -33,8 +33,23 @@ def _card(card: "ModelCard") -> None:
     for evaluation in card.evaluations:
         st.subheader(t("model.figures", data=evaluation.data, split=evaluation.split, images=evaluation.images))
         st.table(_figures(evaluation))
+        if evaluation.classes is not None:
+            _classes(evaluation.classes, list(evaluation.labels))
     with st.expander(t("model.card")):
         st.json(card.model_dump(mode="json"), expanded=1)
+
+
+def _classes(figures: "ClassFigures", codes: list[str]) -> None:
+    """Accuracy, and what was answered for what."""
+    area = t("model.too_few") if figures.macro_auroc is None else f"{figures.macro_auroc:.3f}"
+    accuracy = figures.accuracy
+    interval = f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})"
+    st.markdown(t("model.classes", accuracy=interval, area=area, error=f"{figures.calibration_error:.3f}"))
+    rows = [
+        {t("model.column_truth"): code} | {other: str(count) for other, count in zip(codes, row, strict=True)}
+        for code, row in zip(codes, figures.confusion, strict=True)
+    ]
+    st.table(rows)
 
 
 def _figures(evaluation: "Evaluation") -> list[dict[str, str]]:

@@ -76,6 +76,8 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
         error_box(t("missing.title"), answer.reason)
     elif isinstance(answer, Answer):
         st.markdown(f"#### {t('review.answers')}")
+        if answer.model.untrained:
+            st.warning(t("review.untrained"), icon=":material/warning:")
         if answer.warning:
             st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
             st.text(answer.warning)

@@ -1,0 +1,114 @@
+"""What a network must show before anybody sees an answer of it: finite, looking, the right way round, as it was published."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from core.errors import ModelRejected
+from core.models.card import InputSpec
+
+if TYPE_CHECKING:
+    from core.models.loading import Model
+
+_LEAST_CHANGE = 1e-5
+# Between machines sums are rounded in another order.
+_TOLERANCE = 1e-2
+# Of the change that a blob in one corner makes, the share that must lie in that quarter of the target layer.
+_OWN_QUARTER = 0.6
+# Coarser grids cannot tell quarters apart: the receptive field of a cell is wider than one.
+_LEAST_GRID = 11
+_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def self_test(model: "Model") -> None:
+    """Raise ModelRejected unless the model answers as it should.
+
+    Its answers are finite, differ between pictures, survive tracing and fusing, and are those that the card's
+    ``reference_logits`` name; what is put into a corner changes that corner of the target layer; the head is trained.
+    """
+    pictures = reference_pictures(model.card.input)
+    runs = [model.fast.run(picture) for picture in pictures]
+    fast = torch.stack([run.logits for run in runs])
+    with torch.inference_mode():
+        plain = model.network(torch.cat(pictures))
+    _check_answers(fast, plain)
+    _check_references(plain, model.card.reference_logits)
+    _check_sides([run.target for run in runs])
+
+
+def reference_pictures(spec: InputSpec) -> list[torch.Tensor]:
+    """Five normalised inputs (1, channels, size, size): smooth seeded noise, and the same with a bright blob in each corner."""
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, spec.channels, 8, 8, generator=random)
+    noise = 0.2 + 0.4 * nn.functional.interpolate(coarse, spec.size, mode="bilinear")
+    pictures = [noise] + [(noise + _blob(spec.size, *corner)).clamp(0, 1) for corner in _CORNERS]
+    return [(picture - spec.mean) / spec.std for picture in pictures]
+
+
+def reference_logits(network: nn.Module, spec: InputSpec) -> tuple[tuple[float, ...], ...]:
+    """The network's answers to the reference pictures, for the card."""
+    with torch.inference_mode():
+        logits = network.eval()(torch.cat(reference_pictures(spec)))
+    return tuple(tuple(round(float(value), 4) for value in row) for row in logits)
+
+
+def has_untrained_head(network: nn.Module) -> bool:
+    """Whether the last linear layer still looks as it was drawn: evenly within 1 / sqrt(inputs), or with a bias of zeros."""
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear or linear[-1].weight.numel() < 64:
+        return False
+    if linear[-1].bias is not None and not bool(linear[-1].bias.any()):
+        return True
+    weight, bound = linear[-1].weight.detach().float(), 1 / math.sqrt(linear[-1].in_features)
+    # An even spread has a standard deviation of bound / sqrt(3), and its largest value close to the bound.
+    spread = float(weight.std()) / (bound / math.sqrt(3))
+    largest = float(weight.abs().max()) / bound
+    return abs(spread - 1) < 0.1 and 0.9 < largest <= 1.0
+
+
+def _blob(size: int, down: int, right: int) -> torch.Tensor:
+    """A soft bright spot in the middle of one quarter, (size, size)."""
+    place = (torch.arange(size) + 0.5) / size
+    y, x = (torch.exp(-(((place - 0.25 - 0.5 * side) / 0.06) ** 2)) for side in (down, right))
+    return 0.6 * y[:, None] * x[None]
+
+
+def _check_answers(fast: torch.Tensor, plain: torch.Tensor) -> None:
+    if not bool(torch.isfinite(plain).all() and torch.isfinite(fast).all()):
+        raise ModelRejected("The model failed its self-test: it answers with values that are not finite numbers.")
+    if float((plain.amax(0) - plain.amin(0)).max()) < _LEAST_CHANGE:
+        raise ModelRejected("The model failed its self-test: it gives the same answer to every picture.")
+    if float((fast - plain).abs().max()) > 1e-3 * max(1.0, float(plain.abs().max())):
+        raise ModelRejected(
+            "The model failed its self-test: its fused form answers differently from the network itself."
+        )
+
+
+def _check_references(plain: torch.Tensor, wanted: Sequence[Sequence[float]]) -> None:
+    if not wanted:
+        return
+    expected = torch.tensor(wanted)
+    if expected.shape != plain.shape or float((plain - expected).abs().max()) > _TOLERANCE * max(
+        1.0, float(expected.abs().max())
+    ):
+        raise ModelRejected(
+            "The model failed its self-test: its answers to the reference pictures are not those on its card."
+        )
+
+
+def _check_sides(targets: list[torch.Tensor]) -> None:
+    """Each target is (channels, h, w); the first is without a blob."""
+    rows, columns = targets[0].shape[-2:]
+    if targets[0].ndim != 3 or min(rows, columns) < _LEAST_GRID:
+        return
+    for (down, right), target in zip(_CORNERS, targets[1:], strict=True):
+        change = (target - targets[0]).abs().sum(0)
+        own = change[down * rows // 2 : (down + 1) * rows // 2, right * columns // 2 : (right + 1) * columns // 2]
+        if float(own.sum()) < _OWN_QUARTER * float(change.sum()):
+            raise ModelRejected(
+                "The model failed its self-test: what is put into one corner of a picture changes another part of its "
+                "target layer, so its heatmaps would point to the wrong place."
+            )
