@@ -1,6 +1,6 @@
 """The figures of a model on a split, measured through the same ``analyse`` as a reader's scan."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,15 +82,21 @@ def measure(
             unreadable += 1
             continue
         truths = dict(zip(labels, truths_of(row, labels, classes, column), strict=True))
-        code = row[column].lower()
-        outline = {code: read_mask(folder, row)} if row.get(MASK_COLUMN) and code in labels else {}
-        regions: Regions = {**boxes_of(row, labels, column), **outline}
-        examples.append(_measured(model, scan, truths, regions))
+        examples.append(_measured(model, scan, truths, _regions(folder, row, labels, column)))
         if progress:
             progress(position + 1, len(wanted))
     if not examples:
         raise ConfigurationError(f"The split {split!r} holds no readable picture; it has {len(wanted)} rows.")
     return Measurements(data or folder.name, split, tuple(examples), unreadable)
+
+
+def _regions(folder: Path, row: Mapping[str, str], labels: Sequence[str], column: str) -> Regions:
+    """The row's boxes, or its outline; an empty outline (of a picture without a lesion) is no place to point to."""
+    boxes, code = boxes_of(row, labels, column), row[column].lower()
+    if not row.get(MASK_COLUMN) or code not in labels:
+        return boxes
+    mask = read_mask(folder, row)
+    return {**boxes, code: mask} if bool(mask.any()) else boxes
 
 
 def measure_simulated(model: Model, count: int, seed: int, *, progress: Progress | None = None) -> Measurements:
