@@ -133,10 +133,16 @@ def _label(analysis: "Analysis", card: "ModelCard", code: str, score_text: str) 
         "above": None if point is None else score >= point.threshold,
         "outcome": heatmap.outcome,
         "bias": heatmap.bias,
-        "logit": analysis.prediction.logits[code],
+        "whole": _whole(analysis, card, code),
         "layer": heatmap.layer,
         "method": heatmap.method,
     }
+
+
+def _whole(analysis: "Analysis", card: "ModelCard", code: str) -> float:
+    """What a map and its bias sum to: the logit, or for a softmax head how far it lies above the mean of all."""
+    logits = analysis.prediction.logits
+    return logits[code] - (sum(logits.values()) / len(logits) if card.head == "softmax" else 0.0)
 
 
 def _tables(scan: "Scan") -> dict[str, bytes]:

@@ -227,3 +227,17 @@ def test_a_constant_picture_gets_no_answer() -> None:
     upload(app, "flat.dcm", dicom_bytes(np.full((64, 64), 7, np.uint16), **CHEST))
     assert "No answer for this scan" in words(app)
     assert heatmaps(app) == 0
+
+
+def test_what_the_viewer_says_a_map_sums_to_is_what_its_cells_sum_to(model_folder: Path) -> None:
+    publish(model_folder, head="softmax")
+    app = opened()
+    element = next(e for e in app.get("bidi_component") if b'"kind": "maps"' in e.proto.bytes)
+    body = element.proto.bytes
+    size = int.from_bytes(body[:4], "little")
+    header = json.loads(body[4 : 4 + size])
+    place = header["sections"]["maps"]
+    maps = np.frombuffer(body, "<f4", place["length"] // 4, 4 + size + place["offset"]).reshape(2, -1)
+    for label, cells in zip(header["labels"], maps, strict=True):
+        assert float(cells.sum()) + label["bias"] == pytest.approx(label["whole"], abs=1e-4)
+    assert header["labels"][0]["whole"] == pytest.approx(-header["labels"][1]["whole"], abs=1e-5)

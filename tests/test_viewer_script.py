@@ -540,11 +540,11 @@ def test_the_heatmap_is_said_in_words(
         page,
         site,
         pixels_message(scan),
-        maps_message("a1", evidence, Letterbox.fit(90, 90, 90), bias=-1.5, logit=0.25),
+        maps_message("a1", evidence, Letterbox.fit(90, 90, 90), bias=-1.5, whole=0.25),
     )
     caption = page.locator(".caption")
     expect(caption).to_contain_text(f"Heatmap for Mass: strongest {place} (75 % of the positive evidence).")
-    expect(caption).to_contain_text("the bias (−1.5) sum to the logit 0.25")
+    expect(caption).to_contain_text("the bias (−1.5) sum to the whole answer: 0.25 log-odds")
     act(page, "flipHorizontal")
     if orientation is None:
         expect(caption).to_contain_text("in the lower right of the picture")

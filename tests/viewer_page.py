@@ -118,7 +118,7 @@ def maps_message(
     scan_id: str, evidence: npt.NDArray[np.float32], box: Letterbox, limit: float = 1.0, frame: int = 0, **label: Any
 ) -> bytes:
     """The message of one label's map, (h, w) float32."""
-    entry = {"code": "mass", "words": "Mass", "score": "0.83", "outcome": None, "bias": None, "logit": 0.0, **label}
+    entry = {"code": "mass", "words": "Mass", "score": "0.83", "outcome": None, "bias": None, "whole": 0.0, **label}
     place = {n: getattr(box, n) for n in ("rows", "columns", "size", "height", "width", "top", "left")}
     header = {
         "kind": "maps",

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cache
+from core.errors import NoFittingModel
+from dashboard import cache, state
+from dashboard.answer import card_for
 from dashboard.texts import t
 from dashboard.widgets import error_box
 
@@ -20,9 +22,23 @@ def render() -> None:
     if not catalogue.cards:
         st.info(t("model.none"))
         return
-    names = {card.title: card for card in catalogue.cards.values()}
+    # Models for teaching come last; the one that reads the open case stands first.
+    read_by = _reader()
+    ranked = sorted(catalogue.cards.values(), key=lambda card: (card.id != read_by, card.scope.by_hand_only))
+    names = {card.title: card for card in ranked}
     chosen = st.selectbox(t("banner.model"), list(names)) if len(names) > 1 else next(iter(names))
     _card(names[chosen])
+
+
+def _reader() -> str | None:
+    """The id of the model that reads the open case, if one does."""
+    case = state.current_case()
+    if case is None or case.scan is None:
+        return None
+    try:
+        return card_for(case.scan)[0].id
+    except NoFittingModel:
+        return None
 
 
 def _card(card: "ModelCard") -> None:

@@ -48,7 +48,7 @@ function heatInWords(viewer) {
   if (!viewer.heatIsHere()) return [viewer.say("viewer.no_heat_here")];
   const lines = [label.outcome ?? strongestInWords(viewer, label)];
   if (label.bias !== null && label.bias !== undefined) {
-    lines.push(viewer.say("viewer.sum", { bias: short(label.bias), logit: short(label.logit) }));
+    lines.push(viewer.say("viewer.sum", { bias: short(label.bias), whole: short(label.whole), unit: viewer.maps.header.unit }));
   }
   return lines;
 }
