@@ -1,6 +1,7 @@
 """What goes to the browser once: a JSON header and aligned sections, as one run of bytes."""
 
 import json
+import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _PREVIEW_SIDE = 128
 _PREVIEW_BYTES = 12 << 20
 _STILL_SIDE = 768
 _SCALE_STEPS = 256
+# One message to the browser must stay well below Streamlit's limit of 200 MB.
+_FRAME_BYTES = 96 << 20
 _TYPES = {"u1", "i1", "u2", "i2", "i4", "u4", "f4"}
 
 
@@ -42,14 +45,15 @@ def pixels_message(scan: "Scan", case: str, frame: int, source: str) -> bytes:
     if scan.voi_lut is not None:
         windows.insert(0, _window(default_window(scan)) | {"name": texts()["viewer.file_lut"], "lut": True})
     geometry, lut = scan.geometry, scan.modality_lut
+    rows, columns = shown_shape(scan)
     rate = scan.facts.get("Frames per second")
     header = {
-        "kind": "pixels", "id": case, "version": scan.digest, "rows": scan.shape[0], "columns": scan.shape[1],
+        "kind": "pixels", "id": case, "version": scan.digest, "rows": rows, "columns": columns,
         "frames": scan.frame_count, "frame": frame, "samples": 3 if scan.is_colour else 1, "type": _type(scan),
         "source": source if scan.frame_count > 1 else None, "slope": lut.slope, "intercept": lut.intercept,
         "unit": lut.unit, "table_first": lut.table.first if lut.table else None,
         "voi_first": scan.voi_lut.first if scan.voi_lut else None, "monochrome1": scan.photometric == "MONOCHROME1",
-        "padding": scan.padding, "windows": windows, "spacing": geometry.spacing_mm,
+        "padding": scan.padding, "windows": windows, "spacing": _shown_spacing(scan),
         "slice_spacing": geometry.slice_spacing_mm, "orientation": geometry.orientation,
         "slice_direction": geometry.slice_direction, "frame_rate": float(rate) if rate else None,
         "report_frame": scan.frame_count > 1,
@@ -101,7 +105,16 @@ def hold_message(case: str) -> bytes:
 
 def raw_frames(scan: "Scan", first: int, count: int) -> bytes:
     """Frames as the browser gets them: stored values, little-endian, of the type that the header names."""
-    return scan.stored[first : first + count].astype(f"<{_type(scan)}", copy=False).tobytes()
+    frames = scan.stored[first : first + count]
+    if shown_shape(scan) != scan.shape:
+        return b"".join(_averaged(scan, frame, shown_shape(scan)) for frame in frames)
+    return frames.astype(f"<{_type(scan)}", copy=False).tobytes()
+
+
+def shown_shape(scan: "Scan") -> tuple[int, int]:
+    """(rows, columns) as sent to the browser: those of the scan, or a whole fraction where a frame is too large to send."""
+    factor = math.ceil(math.sqrt(scan.stored[0].nbytes / _FRAME_BYTES))
+    return max(1, scan.shape[0] // factor), max(1, scan.shape[1] // factor)
 
 
 def _up(size: int) -> int:
@@ -158,22 +171,33 @@ def _tables(scan: "Scan") -> dict[str, bytes]:
     return tables
 
 
-def _preview(scan: "Scan") -> tuple[list[int], bytes]:
-    """Every frame averaged to a small one: its size (rows, columns), and the bytes."""
+def _shown_spacing(scan: "Scan") -> tuple[float, float] | None:
+    if scan.geometry.spacing_mm is None:
+        return None
+    (down, across), (rows, columns) = scan.geometry.spacing_mm, shown_shape(scan)
+    return down * scan.shape[0] / rows, across * scan.shape[1] / columns
+
+
+def _averaged(scan: "Scan", frame: "npt.NDArray[Any]", shape: tuple[int, int]) -> bytes:
+    """A frame in a smaller size, in the type that the header names."""
     import cv2
     import numpy as np
 
+    small = cv2.resize(frame.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+    if scan.stored.dtype.kind != "f":
+        small = np.rint(small)
+    return small.astype(f"<{_type(scan)}").tobytes()
+
+
+def _preview(scan: "Scan") -> tuple[list[int], bytes]:
+    """Every frame averaged to a small one: its size (rows, columns), and the bytes."""
     rows, columns = scan.shape
     samples = 3 if scan.is_colour else 1
     room = _PREVIEW_BYTES / (scan.frame_count * samples * scan.stored.dtype.itemsize)
     side = min(_PREVIEW_SIDE, room**0.5)
     scale = min(1.0, side / max(rows, columns))
     small = max(1, round(rows * scale)), max(1, round(columns * scale))
-    frames = [
-        cv2.resize(frame.astype(np.float32), small[::-1], interpolation=cv2.INTER_AREA).astype(f"<{_type(scan)}")
-        for frame in scan.stored
-    ]
-    return list(small), b"".join(frame.tobytes() for frame in frames)
+    return list(small), b"".join(_averaged(scan, frame, small) for frame in scan.stored)
 
 
 def _still(scan: "Scan", frame: int) -> bytes:
@@ -194,7 +218,10 @@ def _overlay(scan: "Scan") -> bytes | None:
     if not scan.overlays:
         return None
     mask = np.logical_or.reduce([overlay.mask for overlay in scan.overlays])
-    return mask[0].astype(np.uint8).tobytes() if bool((mask == mask[0]).all()) else None
+    rows, columns = shown_shape(scan)
+    shown = mask[0][: rows * (scan.shape[0] // rows) : scan.shape[0] // rows]
+    shown = shown[:, : columns * (scan.shape[1] // columns) : scan.shape[1] // columns]
+    return shown.astype(np.uint8).tobytes() if bool((mask == mask[0]).all()) else None
 
 
 def _eight_bits(colours: "npt.NDArray[Any]") -> bytes:

@@ -9,7 +9,8 @@ import streamlit as st
 from dashboard import cache as kept
 from dashboard import state
 from dashboard.frames import address
-from dashboard.packing import hold_message, maps_message
+from dashboard.packing import hold_message, maps_message, shown_shape
+from dashboard.texts import t
 
 if TYPE_CHECKING:
     from dashboard.answer import Answer
@@ -37,6 +38,10 @@ def show_pixels(case: state.Case) -> None:
         default={"frame": first},
         on_frame_change=lambda: state.follow_viewer(key),
     )
+    if (shown := shown_shape(scan)) != scan.shape:
+        st.caption(
+            t("review.reduced", rows=shown[0], columns=shown[1], all_rows=scan.shape[0], all_columns=scan.shape[1])
+        )
 
 
 def show_maps(case: state.Case, answer: "Answer | None", score_texts: dict[str, str]) -> None:
