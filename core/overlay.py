@@ -1,4 +1,4 @@
-"""Heatmap over grey -> RGB, colour scale and legend: the only place with colour and 8 bits.
+"""Heatmap over grey -> RGB and colour scale: the only place with colour and 8 bits.
 
 Colours are perceptually even and safe for colour-blind readers: evidence for a label runs from transparent to yellow
 (inferno), signed evidence from purple (against) to orange (for). Opacity follows the strength of the evidence, so a
@@ -55,13 +55,6 @@ def scale_colours(strength: FloatImage, mode: Mode) -> FloatImage:
     if mode == "signed":
         return np.asarray(_SIGNED((strength + 1) / 2)[..., :3], np.float32)
     return np.asarray(_FOR(_FOR_START + (1 - _FOR_START) * np.maximum(strength, 0))[..., :3], np.float32)
-
-
-def legend(mode: Mode, width: int = 240, height: int = 12) -> RgbImage:
-    """The colour scale as a strip, left end to right end: 0 to the limit, or minus the limit to the limit."""
-    low = -1.0 if mode == "signed" else 0.0
-    strength = np.linspace(low, 1, width, dtype=np.float32)
-    return to_eight_bits(np.repeat(scale_colours(strength, mode)[None], height, 0))
 
 
 def resize(picture: FloatImage, rows: int, columns: int) -> FloatImage:

@@ -7,7 +7,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from core.overlay import blend, encode_indexed_png, encode_png, legend, mosaic, resize, scale_colours, to_eight_bits
+from core.overlay import blend, encode_indexed_png, encode_png, mosaic, resize, scale_colours, to_eight_bits
 
 
 def luminance(rgb: np.ndarray) -> np.ndarray:
@@ -75,13 +75,6 @@ def test_the_mosaic_puts_every_tile_in_reading_order() -> None:
     assert [int(grid[3 * (n // 2), 4 * (n % 2)]) for n in range(5)] == [1, 2, 3, 4, 5]
     assert grid[6:, 4:].max() == 0
     assert grid[2].max() == 0
-
-
-@pytest.mark.parametrize("mode", ["for", "signed"])
-def test_the_legend_runs_from_the_low_to_the_high_end(mode: str) -> None:
-    strip = legend(mode, width=100, height=4)  # type: ignore[arg-type]
-    ends = scale_colours(np.array([-1.0 if mode == "signed" else 0.0, 1.0], np.float32), mode)  # type: ignore[arg-type]
-    assert np.abs(strip[0, [0, -1]] / 255 - ends).max() < 0.01
 
 
 def test_resizing_keeps_the_mean_and_the_place() -> None:

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 from pydicom import Dataset
 
-from core.errors import DamagedScan, NotAnImage, ScanError, TwoPatients
+from core.errors import DamagedScan, NotAnImage, ScanError, ScanTooLarge, TwoPatients
 from core.reading.archive import Entry, entries, is_zip
 from core.reading.decoding import decode_file
 from core.reading.dicom_geometry import Plane, plane
@@ -78,7 +78,7 @@ def read_files(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[
             continue
         decoded += sum(piece.scan.stored.nbytes for piece in found)
         if decoded > max_decoded_bytes():
-            raise DamagedScan(
+            raise ScanTooLarge(
                 f"The study would take more than {max_decoded_bytes() >> 20} MiB once decoded; upload fewer series."
             )
         for piece in found:

@@ -192,7 +192,7 @@ def _training_text(facts: TrainingFacts | None) -> str:
 def evaluation_text(evaluation: Evaluation) -> str:
     """An evaluation as a Markdown table."""
     head = (
-        f"## Figures: {evaluation.data}, {evaluation.split} ({evaluation.images} films)\n"
+        f"## Figures: {evaluation.data}, {evaluation.split} ({evaluation.images} pictures)\n"
         "| label | with / without | AUROC (95 % interval) | boxes | pointing game | positive evidence in the box |\n"
         "|---|---|---|---|---|---|\n"
     )
