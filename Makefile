@@ -24,6 +24,7 @@ figures: install-dev
 	$(BIN)/python -m benchmarks.page_ready
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.served
+	$(BIN)/python -m benchmarks.models
 
 # Ten thousand damaged files through the door: half an hour or so.
 fuzz: install-dev

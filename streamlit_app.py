@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import cache, frames, state
-from dashboard.pages import model_card, network, review
+from dashboard.pages import models, network, review
 from dashboard.texts import t
 from dashboard.widgets import open_panel
 
@@ -21,7 +21,7 @@ def main() -> None:
         [
             st.Page(review.render, title=t("page.review"), url_path="review", default=True),
             st.Page(network.render, title=t("page.network"), url_path="network"),
-            st.Page(model_card.render, title=t("page.model"), url_path="model-card"),
+            st.Page(models.render, title=t("page.models"), url_path="models"),
         ],
         position="top",
     )

@@ -13,6 +13,9 @@ import torch
 
 from core.errors import AnalysisError, UnknownLabel
 from core.explaining.gradcam import Evidence, evidence_of_all_labels
+from core.explaining.seg_gradcam import evidence_of_masks
+from core.masks import Mask, masks_of, presence_logits
+from core.models.card import ModelCard
 from core.models.loading import Model
 from core.preprocessing import Letterbox, to_model_input
 from core.scan import Scan
@@ -37,7 +40,7 @@ class Heatmap:
     """Signed evidence for one label: ``evidence`` (h, w) float32 on the feature grid, before any ReLU, in ``unit``.
 
     ``bias`` is what the cells leave to the logit where the map is exact, else None. ``limit`` is the end of the model's
-    colour scale, the same for every scan.
+    colour scale, the same for every scan. ``absent`` says why there is nothing to explain, where nothing is outlined.
     """
 
     label: str
@@ -47,10 +50,13 @@ class Heatmap:
     limit: float
     method: str
     layer: str
+    absent: str | None = None
 
     @property
     def outcome(self) -> str | None:
         """A sentence where there is nothing to see, else None."""
+        if self.absent:
+            return self.absent
         peak = float(self.evidence.max())
         if peak <= 0:
             return "No positive evidence: nothing in the picture speaks for this label."
@@ -61,7 +67,7 @@ class Heatmap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """All that one forward pass gave, with what is needed to repeat it."""
+    """All that one forward pass gave, with what is needed to repeat it; ``masks`` is empty unless the task is segmentation."""
 
     scan_digest: str
     frame: int
@@ -73,6 +79,7 @@ class Analysis:
     letterbox: Letterbox
     activations: Mapping[str, FloatArray] = field(repr=False)
     versions: Mapping[str, str] = field(repr=False)
+    masks: Mapping[str, Mask] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def heatmap(self, label: str) -> Heatmap:
         """The label's heatmap, matched without case.
@@ -97,19 +104,27 @@ def analyse(model: Model, scan: Scan, frame: int = 0, *, layers: Sequence[str] =
     entry = to_model_input(scan, frame, model.card.input)
     network = model.plain if layers else model.fast
     one_pass = network.run(entry.tensor.contiguous(memory_format=torch.channels_last), layers)
-    evidence = evidence_of_all_labels(network, one_pass)
-    _check_finite(one_pass.logits, evidence.maps)
+    _check_finite(one_pass.logits)
+    masks: Mapping[str, Mask] = MappingProxyType({})
+    if model.card.task == "segmentation":
+        masks = masks_of(model.card, one_pass.logits, entry.letterbox, scan.geometry.spacing_mm)
+        outlined = torch.from_numpy(np.stack([mask.outlined for mask in masks.values()]))
+        evidence, outputs = evidence_of_masks(network, one_pass, outlined), presence_logits(masks)
+    else:
+        evidence, outputs = evidence_of_all_labels(network, one_pass), one_pass.logits
+    _check_finite(evidence.maps)
     return Analysis(
         scan_digest=scan.digest,
         frame=frame,
         model_id=model.card.id,
         model_version=model.card.version,
         weights_sha256=model.card.weights_sha256,
-        prediction=_prediction(model, one_pass.logits),
-        heatmaps=_heatmaps(model, evidence),
+        prediction=prediction_of(model, outputs),
+        heatmaps=_heatmaps(model, evidence, masks),
         letterbox=entry.letterbox,
         activations=MappingProxyType({name: _frozen(value) for name, value in one_pass.layers.items()}),
         versions=software_versions(),
+        masks=masks,
     )
 
 
@@ -125,8 +140,10 @@ def _check_finite(*tensors: torch.Tensor) -> None:
         raise AnalysisError("The network's answer is not a finite number, so there is no result for this scan.")
 
 
-def _prediction(model: Model, logits: torch.Tensor) -> Prediction:
-    scores = torch.softmax(logits, 0) if model.card.head == "softmax" else torch.sigmoid(logits)
+def prediction_of(model: Model, outputs: torch.Tensor) -> Prediction:
+    """The network's outputs (outputs,) for one picture as logits and scores of every label."""
+    logits = torch.cat([-outputs, outputs]) if model.card.head == "logit" else outputs
+    scores = torch.softmax(logits, 0) if model.card.head == "softmax" else _stretched(model.card, torch.sigmoid(logits))
     codes = model.card.label_codes
     return Prediction(
         MappingProxyType(dict(zip(codes, logits.tolist(), strict=True))),
@@ -134,10 +151,19 @@ def _prediction(model: Model, logits: torch.Tensor) -> Prediction:
     )
 
 
-def _heatmaps(model: Model, evidence: Evidence) -> Mapping[str, Heatmap]:
+def _stretched(card: ModelCard, scores: torch.Tensor) -> torch.Tensor:
+    """Scores with every published operating point at 0.5: below and above it, straight lines to 0 and 1.
+
+    As TorchXRayVision shows its scores (Cohen et al. 2022, arXiv 2111.00595).
+    """
+    points = torch.tensor([card.published_points.get(code, 0.5) for code in card.label_codes])
+    return torch.where(scores < points, scores / (2 * points), 1 - (1 - scores) / (2 * (1 - points)))
+
+
+def _heatmaps(model: Model, evidence: Evidence, masks: Mapping[str, Mask]) -> Mapping[str, Heatmap]:
     card = model.card
-    shown = evidence.above_mean() if card.head == "softmax" else evidence
-    unit = card.evidence_unit if evidence.is_exact else FIRST_ORDER_UNIT
+    shown = evidence_for_labels(card, evidence)
+    unit = card.evidence_unit if evidence.is_exact or masks else FIRST_ORDER_UNIT
     return MappingProxyType(
         {
             code: Heatmap(
@@ -146,12 +172,20 @@ def _heatmaps(model: Model, evidence: Evidence) -> Mapping[str, Heatmap]:
                 unit=unit,
                 bias=None if shown.bias is None else float(shown.bias[index]),
                 limit=card.evidence_limit,
-                method="gradcam",
+                method="seg-gradcam" if masks else "gradcam",
                 layer=card.target_layer,
+                absent=masks[code].outcome if masks else None,
             )
             for index, code in enumerate(card.label_codes)
         }
     )
+
+
+def evidence_for_labels(card: ModelCard, evidence: Evidence) -> Evidence:
+    """A map for each of the card's labels, from the maps of the network's outputs."""
+    if card.head == "logit":
+        return evidence.both_signs()
+    return evidence.above_mean() if card.head == "softmax" else evidence
 
 
 def _frozen(tensor: torch.Tensor) -> FloatArray:

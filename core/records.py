@@ -136,7 +136,14 @@ def _answer(scan: Scan, frame: int, model: str, catalogue: Catalogue) -> Record:
     except RadLensError as exc:
         return {**known, "status": "withheld", "reason": str(exc)}
     scores, logits = dict(analysis.prediction.scores), dict(analysis.prediction.logits)
-    return {**known, "status": "ok", "reason": reason, "scores": scores, "logits": logits}
+    answered = {**known, "status": "ok", "reason": reason, "scores": scores, "logits": logits}
+    if not analysis.masks:
+        return answered
+    outlines = {
+        code: {"share": mask.share, "area_mm2": mask.area_mm2, "threshold": mask.threshold}
+        for code, mask in analysis.masks.items()
+    }
+    return {**answered, "outlines": outlines}
 
 
 def _left_out(study: Study) -> list[Record]:

@@ -28,10 +28,11 @@ class Answer:
 
         The headline where none is above.
         """
-        if self.model.card.head == "softmax":
+        if self.model.card.is_exclusive:
             return max(self.analysis.prediction.scores, key=lambda code: self.analysis.prediction.scores[code])
-        scores, points = self.analysis.prediction.scores, self.model.card.thresholds
-        above = {code: _log_odds(scores[code]) - _log_odds(point.threshold) for code, point in points.items()}
+        scores, card = self.analysis.prediction.scores, self.model.card
+        points = {code: point for code in card.label_codes if (point := card.threshold(code)) is not None}
+        above = {code: _log_odds(scores[code]) - _log_odds(point) for code, point in points.items()}
         foremost = max(above, key=lambda code: above[code], default=self.model.card.headline)
         return foremost if above.get(foremost, -1.0) >= 0 else self.model.card.headline
 
@@ -63,6 +64,22 @@ def card_for(scan: "Scan") -> "tuple[ModelCard, str | None]":
     if chosen in cards:
         return cards[chosen], mismatch(cards[chosen], scan)
     return choose_model(cards.values(), scan), None
+
+
+def readers(scan: "Scan") -> "tuple[ModelCard, ...]":
+    """The models to choose from for a scan that one of them reads: that one and all whose tags fit, for teaching last.
+
+    Where a hand chose and no tags fit, all there are.
+    """
+    from core.models.scope import fits
+
+    try:
+        reader, _ = card_for(scan)
+    except NoFittingModel:
+        return ()
+    ranked = sorted(cache.catalogue().cards.values(), key=lambda c: (c.scope.by_hand_only, c.task != "classification"))
+    fitting = {card.id for card in ranked if fits(card, scan)}
+    return tuple(card for card in ranked if not fitting or card.id in fitting | {reader.id})
 
 
 def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:

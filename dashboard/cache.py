@@ -62,6 +62,11 @@ def catalogue() -> "Catalogue":
     return read_catalogue()
 
 
+def forget_catalogue() -> None:
+    """Read the models' folders again: one was added."""
+    catalogue.clear()
+
+
 @st.cache_resource(max_entries=3, show_spinner=False)
 def model(model_id: str) -> "Model":
     """A loaded and tested model, shared by all sessions: nothing is ever stored on it."""

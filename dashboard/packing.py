@@ -5,12 +5,14 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
+from dashboard.outlines import size_text
 from dashboard.texts import texts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from core.analysis import Analysis
+    from core.masks import Mask
     from core.models.card import ModelCard
     from core.scan import Scan, Window
 
@@ -68,7 +70,7 @@ def pixels_message(scan: "Scan", case: str, frame: int, source: str) -> bytes:
 
 
 def maps_message(analysis: "Analysis", card: "ModelCard", case: str, label: str, score_texts: dict[str, str]) -> bytes:
-    """The raw heatmaps of all labels for one frame, and the two colour scales."""
+    """The raw heatmaps of all labels for one frame, the two colour scales, and of a segmentation the probability maps."""
     import dataclasses
 
     import numpy as np
@@ -84,11 +86,16 @@ def maps_message(analysis: "Analysis", card: "ModelCard", case: str, label: str,
         "label": label,
         "labels": [_label(analysis, card, code, score_texts[code]) for code in card.label_codes],
     }  # fmt: skip
+    masks = [analysis.masks[code] for code in card.label_codes if code in analysis.masks]
+    if masks:
+        header["masks"] = dict(zip(("rows", "columns"), masks[0].probability.shape, strict=True))
     sections = {
         "maps": np.stack([heatmap.evidence for heatmap in maps]).astype("<f4").tobytes(),
         "scale_for": _eight_bits(scale_colours(ramp, "for")),
         "scale_signed": _eight_bits(scale_colours(2 * ramp - 1, "signed")),
     }
+    if masks:
+        sections["masks"] = np.stack([mask.probability for mask in masks]).astype("<f4").tobytes()
     return pack(header, sections)
 
 
@@ -136,20 +143,28 @@ def _window(window: "Window") -> dict[str, Any]:
 
 
 def _label(analysis: "Analysis", card: "ModelCard", code: str, score_text: str) -> dict[str, Any]:
-    heatmap, point = analysis.heatmaps[code], card.thresholds.get(code)
+    heatmap, point = analysis.heatmaps[code], card.threshold(code)
     score = analysis.prediction.scores[code]
     return {
         "code": code,
         "words": next(label.words for label in card.labels if label.code == code),
         "score": score_text,
-        "threshold": None if point is None else f"{point.threshold:.2f}",
-        "above": None if point is None else score >= point.threshold,
+        "threshold": None if point is None else f"{point:.2f}",
+        "above": None if point is None else score >= point,
         "outcome": heatmap.outcome,
         "bias": heatmap.bias,
         "whole": _whole(analysis, card, code),
         "layer": heatmap.layer,
         "method": heatmap.method,
+        "outline": _outline(analysis.masks.get(code)),
     }
+
+
+def _outline(mask: "Mask | None") -> dict[str, Any] | None:
+    """From which probability on a pixel is outlined, and the outline's size in words; no size where there is none."""
+    if mask is None:
+        return None
+    return {"threshold": mask.threshold, "size": None if mask.outcome else size_text(mask)}
 
 
 def _whole(analysis: "Analysis", card: "ModelCard", code: str) -> float:

@@ -14,6 +14,7 @@ from dashboard.frames import Offer
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+    from core.models.checking import CompatibilityReport
     from core.reading.guard import Report
     from core.reading.study import LeftOut
     from core.scan import Scan
@@ -25,14 +26,15 @@ _FORMER = "former_case"
 _UPLOADS = "upload_number"
 _VISITED = "visited"
 _MODELS = "models_chosen_by_hand"
+_CHECKED, _ADDED, _WEIGHTS = "checked_model", "added_model", "weights_number"
 
 _FRAME = "frame"
 _SLICE_RUN = "slice_run"
 LAYER, ORDER, SCALE, CHANNEL = "layer", "order", "scale", "channel"
-SAMPLE, SERIES, FOLDER, BY_HAND = "sample", "series", "folder", "by_hand"
+SAMPLE, SERIES, FOLDER, BY_HAND, READ_BY = "sample", "series", "folder", "by_hand", "read_by"
 # What the reader chose stays when the page changes; Streamlit forgets a widget that is not drawn.
 _KEPT = (LAYER, ORDER, SCALE, CHANNEL, FOLDER)
-_OF_THE_CASE = (_FRAME, _SLICE_RUN, SERIES, LAYER, CHANNEL)
+_OF_THE_CASE = (_FRAME, _SLICE_RUN, SERIES, LAYER, CHANNEL, READ_BY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,6 +234,44 @@ def model_by_hand(case_key: str) -> str | None:
 def choose_model_by_hand(case_key: str, model_id: str) -> None:
     """Read a case with this model although its tags do not fit."""
     st.session_state.setdefault(_MODELS, {})[case_key] = model_id
+
+
+def take_chosen_reader(key: str, case_key: str) -> None:
+    """Read a case with the model that the reader picked in the widget of that key."""
+    choose_model_by_hand(case_key, st.session_state[key])
+
+
+def checked_model() -> "CompatibilityReport | str | None":
+    """What the reader's own weights turned out to be, or the sentence that refuses them."""
+    found: CompatibilityReport | str | None = st.session_state.get(_CHECKED)
+    return found
+
+
+def keep_checked_model(found: "CompatibilityReport | str") -> None:
+    """Hold on to a report or a refusal until the next weights come."""
+    st.session_state[_CHECKED] = found
+    st.session_state.pop(_ADDED, None)
+
+
+def finish_own_model(title: str) -> None:
+    """The model is in the catalogue: its weights and its upload are given back."""
+    st.session_state.pop(_CHECKED, None)
+    st.session_state[_ADDED] = title
+    file = st.session_state.pop(weights_key(), None)
+    st.session_state[_WEIGHTS] = st.session_state.get(_WEIGHTS, 0) + 1
+    if file is not None:
+        _release(file)
+
+
+def added_model() -> str | None:
+    """The title of the model that was added last, until others are checked."""
+    title: str | None = st.session_state.get(_ADDED)
+    return title
+
+
+def weights_key() -> str:
+    """The key of the present upload widget for weights."""
+    return f"weights-{st.session_state.get(_WEIGHTS, 0)}"
 
 
 def upload_key() -> str:

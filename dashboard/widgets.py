@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import cache, state
-from dashboard.answer import Answer, Failed, Withheld, answer_for
+from dashboard.answer import Answer, Failed, Withheld, answer_for, card_for, readers
 from dashboard.texts import t
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from core.models.card import ModelCard, OperatingPoint
+    from core.models.card import ModelCard
     from core.reading.doctor import Verdict
     from core.reading.guard import Progress
     from core.scan import Scan
@@ -189,6 +189,24 @@ def withheld_box(scan: "Scan", withheld: Withheld) -> None:
             st.rerun()
 
 
+def reader_choice(scan: "Scan") -> None:
+    """Which model reads the scan, where there is a choice."""
+    titles = {card.id: card.title for card in readers(scan)}
+    if len(titles) < 2:
+        return
+    key = state.choice(state.READ_BY)
+    state.prefer(key, card_for(scan)[0].id)
+    st.selectbox(
+        t("review.read_by"),
+        list(titles),
+        format_func=lambda identifier: titles[identifier],
+        key=key,
+        help=t("review.read_by_help"),
+        on_change=state.take_chosen_reader,
+        args=(key, scan.digest),
+    )
+
+
 def answer_with_progress(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
     """The answer, with a sign of life while the network works."""
     with st.spinner(t("working.analysis")):
@@ -224,7 +242,9 @@ def score_table(answer: Answer) -> None:
         f'<table style="width:100%;border-collapse:collapse;font-size:.92rem"><thead><tr>{heads}</tr></thead>{rows}</table>'
     )
     rule = next((point.rule for point in card.thresholds.values()), "")
-    if rule:
+    if card.published_points:
+        st.caption(t("review.published_points"))
+    elif rule:
         st.caption(t("review.uncalibrated", rule=rule))
 
 
@@ -277,10 +297,10 @@ def _banner_part(name: str, value: str, detail: str) -> str:
 
 
 def _score_row(card: "ModelCard", code: str, words: str, score: float) -> str:
-    point = card.thresholds.get(code)
+    point = card.threshold(code)
     meaning = t("review.no_threshold")
     if point is not None:
-        meaning = t("review.above" if score >= point.threshold else "review.below", threshold=f"{point.threshold:.2f}")
+        meaning = t("review.above" if score >= point else "review.below", threshold=f"{point:.2f}")
     cell = "padding:.35rem .4rem;vertical-align:middle"
     return (
         f'<tr data-label="{html.escape(code)}" style="border-top:1px solid rgba(127,127,127,.25)">'
@@ -298,10 +318,10 @@ def _label_words(words: str) -> str:
     return html.escape(term) + small
 
 
-def _bar(score: float, point: "OperatingPoint | None") -> str:
+def _bar(score: float, point: float | None) -> str:
     tick = ""
     if point is not None:
-        place = f"left:calc({100 * point.threshold:.1f}% - 1px)"
+        place = f"left:calc({100 * point:.1f}% - 1px)"
         tick = f'<div style="position:absolute;{place};top:-3px;width:2px;height:14px;background:currentColor"></div>'
     return (
         '<div style="position:relative;height:8px;background:rgba(127,127,127,.25);border-radius:4px">'

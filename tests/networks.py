@@ -59,7 +59,7 @@ def publish(root: Path, network: nn.Module | None = None, **changes: Any) -> Mod
     folder = root / str(changes.get("id", "tiny"))
     folder.mkdir(parents=True, exist_ok=True)
     stated = card(**changes)
-    own = network or seeded(stated.architecture, channels=stated.input.channels, labels=len(stated.labels))
+    own = network or seeded(stated.architecture, channels=stated.input.channels, labels=stated.outputs)
     sha256 = save_weights(own, folder / "weights.safetensors")
     published = stated.model_copy(update={"weights_sha256": sha256})
     (folder / "card.json").write_text(published.model_dump_json(), encoding="utf-8")

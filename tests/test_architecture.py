@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "dashboard").rglob("*.py"), ROOT / "streamlit_app.py"])
 # Lower floors may not import higher ones.
-FLOORS = ("core", "dashboard.texts", "dashboard.packing", "dashboard.frames", "dashboard.slices", "dashboard.cache",
+FLOORS = ("core", "dashboard.texts", "dashboard.outlines", "dashboard.packing", "dashboard.frames", "dashboard.slices", "dashboard.cache",
           "dashboard.state", "dashboard.answer", "dashboard.viewer", "dashboard.widgets", "dashboard.pixel_panel",
-          "dashboard.pages", "streamlit_app")  # fmt: skip
+          "dashboard.charts", "dashboard.figures", "dashboard.card_view", "dashboard.model_list",
+          "dashboard.own_model", "dashboard.published_models", "dashboard.pages", "streamlit_app")  # fmt: skip
 SCRIPTS = sorted(path for path in (ROOT / "dashboard" / "viewer").rglob("*") if path.suffix in {".js", ".html"})
 
 
@@ -59,7 +60,7 @@ def test_only_state_names_session_keys_and_only_cache_caches() -> None:
 
 
 def test_the_first_page_imports_no_torch() -> None:
-    pages = "dashboard.pages.review, dashboard.pages.network, dashboard.pages.model_card"
+    pages = "dashboard.pages.review, dashboard.pages.network, dashboard.pages.models"
     code = f"import sys, {pages}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -79,7 +80,7 @@ def test_every_text_that_a_page_asks_for_exists_and_none_is_left_over() -> None:
     texts = set(json.loads((ROOT / "assets" / "texts" / "en.json").read_text("utf-8")))
     source = "\n".join(path.read_text("utf-8") for path in [*SOURCES, *SCRIPTS])
     asked = set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", source))
-    parts = r"network\.(order|scale)_|viewer\.(middle|towards|vertical|horizontal|plane|keys)_|history\."
+    parts = r"network\.(order|scale)_|own\.head_|viewer\.(middle|towards|vertical|horizontal|plane|keys)_|history\."
     composed = {key for key in texts if re.match(parts, key)}
     assert texts - asked - composed == set()
     prefixes = {key.split(".")[0] for key in texts}

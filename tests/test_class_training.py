@@ -19,18 +19,23 @@ from core.analysis import analyse
 from core.errors import ConfigurationError, NoFittingModel
 from core.metrics import Box
 from core.models.card import Evaluation, InputSpec, ModelCard, Scope
+from core.models.card_text import evaluation_text
 from core.models.catalogue import read_card
 from core.models.loading import Model, load_model, prepare
 from core.models.scope import choose_model, mismatch
 from core.reading.decoding import decode_scan
 from core.scan import Scan
 from core.training.augmentation import Augmentation
+from core.training.batches import Batch, Batches
 from core.training.configuration import AugmentSection, FitSection, TrainingConfiguration, read_configuration
 from core.training.data import Examples, boxes_of, check_labels, load_split, truths_of
-from core.training.evaluation import figures, measure, measure_simulated
-from core.training.fitting import Batch, _Batches, class_loss, classification_loss, fit, label_weights, loss_of
+from core.training.evaluation import figures
+from core.training.fitting import fit
+from core.training.loop import Run
+from core.training.losses import class_loss, classification_loss, label_weights, loss_of
+from core.training.measuring import measure, measure_simulated
 from core.training.medmnist import unpack
-from core.training.publishing import Callbacks, evaluation_text, measure_again, train
+from core.training.publishing import Callbacks, measure_again, train
 from tests.files import png_bytes
 from tests.networks import card, seeded
 
@@ -258,7 +263,7 @@ def test_nothing_weighs_more_unless_weights_are_asked_for(imbalance: str, head: 
 
 def test_balanced_draws_show_every_class_about_equally_often() -> None:
     classes = [0] * 170 + [1] * 20 + [2] * 10
-    batches = _Batches(configured(("a", "b", "c"), imbalance="balanced"), examples_of(one_hot(classes, 3)))
+    batches = Batches(configured(("a", "b", "c"), imbalance="balanced"), examples_of(one_hot(classes, 3)), 16)
     seen = [classes[index] for epoch in range(6) for index in visited(list(batches.of_epoch(epoch)))]
     counts = Counter(seen)
     assert len(seen) == 6 * 200
@@ -268,7 +273,7 @@ def test_balanced_draws_show_every_class_about_equally_often() -> None:
 
 def test_balanced_draws_leave_out_what_has_no_class() -> None:
     truths = np.concatenate([one_hot([0] * 4 + [1] * 20, 2), np.full((40, 2), NAN, np.float32)])
-    batches = _Batches(configured(("a", "b"), imbalance="balanced"), examples_of(truths))
+    batches = Batches(configured(("a", "b"), imbalance="balanced"), examples_of(truths), 16)
     drawn = [index for epoch in range(4) for index in visited(list(batches.of_epoch(epoch)))]
     assert max(drawn) < 24
     assert 0.3 < np.mean([index < 4 for index in drawn]) < 0.7
@@ -280,7 +285,7 @@ def test_an_epoch_draws_the_same_whenever_it_is_asked_for_and_the_next_one_other
     augment = {"bar_share": 0}
 
     def of(seed: int, epoch: int) -> torch.Tensor:
-        asked = _Batches(configured(("a", "b"), imbalance=imbalance, augment=augment, seed=seed), examples)
+        asked = Batches(configured(("a", "b"), imbalance=imbalance, augment=augment, seed=seed), examples, 16)
         return torch.cat([batch.inputs for batch in asked.of_epoch(epoch)])
 
     assert torch.equal(of(1, 0), of(1, 0))
@@ -291,7 +296,7 @@ def test_an_epoch_draws_the_same_whenever_it_is_asked_for_and_the_next_one_other
 @pytest.mark.parametrize("imbalance", ["weighted", "none", "focal"])
 def test_without_balanced_draws_every_example_is_seen_once_an_epoch(imbalance: str) -> None:
     truths = one_hot([0] * 30 + [1] * 10, 2)
-    batches = list(_Batches(configured(("a", "b"), imbalance=imbalance), examples_of(truths)).of_epoch(3))
+    batches = list(Batches(configured(("a", "b"), imbalance=imbalance), examples_of(truths), 16).of_epoch(3))
     seen = visited(batches)
     assert sorted(seen) == list(range(40))
     assert seen != sorted(seen)
@@ -302,7 +307,7 @@ def test_balanced_draws_are_refused_where_labels_do_not_exclude_each_other(tmp_p
     examples = examples_of(one_hot([0, 1, 0, 1], 2))
     stated = configured(("a", "b"), head="sigmoid", imbalance="balanced")
     with pytest.raises(ConfigurationError, match="softmax"):
-        fit(stated, examples, examples, log=tmp_path / "log", on_epoch=lambda _: None)
+        fit(stated, examples, examples, run=Run(tmp_path, ""), on_epoch=lambda _: None)
 
 
 # Classes, boxes and outlines of index.csv
@@ -357,7 +362,7 @@ def test_a_box_of_the_row_lies_on_its_place_in_the_model_square(
     assert square[~inside].mean() < 20
     for head, rows in (("softmax", [1]), ("sigmoid", [0, 1])):
         configuration = configured(("normal", "cyst"), head=head, size=64)
-        batch = next(iter(_Batches(configuration, twice(examples)).of_epoch(0)))
+        batch = next(iter(Batches(configuration, twice(examples), 16).of_epoch(0)))
         for label in (0, 1):
             wanted = cover if label in rows else np.zeros((4, 4))
             assert np.allclose(batch.cells[0, label], wanted, atol=1e-5), (head, label)
@@ -534,7 +539,7 @@ def test_a_whole_training_for_classes_publishes_their_figures(
     assert sum(scores.values()) == pytest.approx(1)
     readme = (model_folder / "tiny-classes" / "README.md").read_text()
     lines = [f"| {code} | {row[0]} | {row[1]} |" for code, row in zip(("dark", "bright"), found.confusion, strict=True)]
-    assert "\n".join(["| | dark | bright |", "|---|---|---|", *lines]) in readme
+    assert "\n".join(["| truth | dark | bright |", "|---|---|---|", *lines]) in readme
     assert f"Accuracy {found.accuracy.value:.2f}" in readme
     log = [json.loads(line) for line in (model_folder / "tiny-classes" / "training.jsonl").read_text().splitlines()]
     assert log[-1]["validation_loss"] < log[0]["validation_loss"]
@@ -551,7 +556,7 @@ def test_boxes_are_taught_only_to_the_network_that_can_learn_from_them(tmp_path:
             configured(("a", "b"), box_weight=0.1),
             examples,
             examples,
-            log=tmp_path / "log",
+            run=Run(tmp_path, ""),
             on_epoch=lambda _: None,
         )
 
@@ -779,9 +784,9 @@ def test_a_model_for_teaching_is_never_chosen_by_itself_and_says_so() -> None:
         assert choose_model(order, chest()) is fitting_card
     reason = mismatch(teaching, chest())
     assert reason is not None
-    assert "A lesson is for teaching" in reason
+    assert "A lesson has no figures" in reason
     assert "by hand" in reason
-    with pytest.raises(NoFittingModel, match=r"for teaching.*lesson"):
+    with pytest.raises(NoFittingModel, match=r"no figures.*lesson"):
         choose_model([teaching], chest())
     with pytest.raises(NoFittingModel, match="lesson"):
         choose_model([teaching, teaching.model_copy(update={"id": "lesson-2"})], chest())
@@ -809,3 +814,11 @@ def test_a_label_that_the_data_does_not_know_is_refused_by_name() -> None:
     examples = Examples(torch.zeros(2, 1, spec.size, spec.size, dtype=torch.uint8), truths, ({}, {}), ("a", "b"))
     with pytest.raises(ConfigurationError, match="'cist'"):
         check_labels(examples, ["benign", "cist"])
+
+
+def test_an_empty_class_is_refused() -> None:
+    truths = np.array([[1, 0, 0], [0, 0, np.nan], [1, 0, 1]], np.float32)
+    examples = examples_of(truths)
+    check_labels(examples_of(truths[:, [0, 2]]), ["first", "third"])
+    with pytest.raises(ConfigurationError, match=r"'second'.*empty class"):
+        check_labels(examples, ["first", "second", "third"])

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from core.__main__ import app
+from core.models.catalogue import read_catalogue
 from core.records import loaded_model
 from core.samples import film_to_dicom, list_samples
 from core.simulation import simulate_film
@@ -160,10 +161,49 @@ def test_evaluate_prints_the_figures_of_any_folder_with_an_index(tmp_path: Path)
     assert figures["images"] == 12
     assert figures["labels"]["abnormal"]["positives"] == 6
     # "mass" is neither a class of this set nor listed: nothing is known of it.
-    assert figures["labels"]["mass"] == {
-        "positives": 0, "negatives": 0, "auroc": None, "boxes": 0, "pointing_game": None, "energy_in_box": None,
-    }  # fmt: skip
+    assert not any(figures["labels"]["mass"].values())
+    assert (figures["kind"], figures["probes"]) == ("held-out", None)
     assert run("evaluate", "--model", "tiny", "--data", folder, "--split", "none").exit_code == 2
+    # Nothing is written unless it is asked for.
+    known = read_catalogue()
+    assert known.card("tiny").evaluations == ()
+    asked = (
+        "evaluate",
+        "--model",
+        "tiny",
+        "--data",
+        folder,
+        "--split",
+        "test",
+        "--name",
+        "Greys",
+        "--probes",
+        "--card",
+    )
+    shown = run(*asked)
+    assert shown.exit_code == 0
+    (written,) = read_catalogue().card("tiny").evaluations
+    assert written.data == "Greys"
+    assert written.probes is not None
+    assert written.probes.images == 12
+    # Every second picture is abnormal, each brighter than the one before: 6 + 5 + ... + 1 of 36 pairs.
+    assert written.probes.labels["abnormal"].brightness is not None
+    assert written.probes.labels["abnormal"].brightness.value == pytest.approx(21 / 36)
+    readme = (known.folders["tiny"] / "README.md").read_text()
+    assert "## Figures: Greys, test (12 pictures)" in shown.stdout
+    assert "## Figures: Greys, test (12 pictures)" in readme
+
+
+def test_evaluate_takes_the_class_from_the_column_that_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    lines = ["file,label,split,subtype"]
+    for index in range(4):
+        (folder / f"{index}.png").write_bytes(png_bytes(np.full((40, 40), 50 * index, np.uint8)))
+        lines.append(f"{index}.png,x,val,{'mass' if index else 'normal'}")
+    (folder / "index.csv").write_text("\n".join(lines))
+    result = run("evaluate", "--model", "tiny", "--data", folder, "--column", "subtype", "--json")
+    assert json.loads(result.stdout)["labels"]["mass"]["positives"] == 3
 
 
 def test_samples_are_written_as_files_that_open(tmp_path: Path) -> None:

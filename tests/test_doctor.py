@@ -14,8 +14,9 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGBaseline8Bit
 
+from core.errors import NoFittingModel
 from core.models.card import ModelCard, Scope
-from core.models.scope import mismatch
+from core.models.scope import choose_model, mismatch
 from core.reading import doctor
 from core.reading import header_signs as checks
 from core.reading.dicom import scan_of
@@ -127,7 +128,7 @@ def item(**tags: Any) -> Dataset:
 
 
 def adult_card() -> ModelCard:
-    return card(title="Adult chest X-ray")
+    return card(title="Adult chest X-ray", scope=Scope(modalities=("DX", "CR"), body_parts=("CHEST",), ages=(18, 130)))
 
 
 # --- Silence where all is well. ---
@@ -268,9 +269,9 @@ TRUTHS: list[tuple[Dataset, dict[str, str]]] = [
     (film(AcquisitionDate="20200309"), {}),
     (film(StudyDate="2020.03.10"), {}),
     (film(PatientBirthDate="19000101"), {}),
-    (film(PatientBirthDate="20101224", PatientAge=None), {"child": ""}),
-    (film(PatientBirthDate=None, PatientAge="017Y"), {"child": ""}),
-    (film(PatientBirthDate=None, PatientAge="215M"), {"child": ""}),
+    (film(PatientBirthDate="20101224", PatientAge=None), {"child": "9"}),
+    (film(PatientBirthDate=None, PatientAge="017Y"), {"child": "17"}),
+    (film(PatientBirthDate=None, PatientAge="215M"), {"child": "17"}),
     (film(PatientBirthDate=None, PatientAge="018Y"), {}),
     (film(PatientBirthDate=None, PatientAge=None), {"age-unknown": ""}),
 ]
@@ -547,10 +548,28 @@ def test_a_file_with_known_directions_is_not_called_unknown() -> None:
     assert set(found(scan)) == {"no-tags", "pixels-not-square"}
 
 
-def test_a_child_warns_only_where_the_model_is_for_adults() -> None:
-    scan = scan_with({"child": ""})
-    severities = [found(scan, model)["child"].severity for model in (None, card(), adult_card())]
-    assert severities == ["note", "note", "warn"]
+def test_a_child_is_held_back_from_a_model_for_adults_and_the_reverse() -> None:
+    child, adult, unknown = (scan_with(signs) for signs in ({"child": "9"}, {}, {"age-unknown": ""}))
+    young = card(title="Children's films", scope=Scope(modalities=("DX",), body_parts=("CHEST",), ages=(1, 9)))
+    assert [found(child, model)["child"].severity for model in (None, card())] == ["note", "note"]
+    assert "9 years" in found(child)["child"].sentence
+    wrong = found(child, adult_card())
+    assert "child" not in wrong
+    assert wrong["wrong-age"].severity == "warn"
+    assert "9 years old" in wrong["wrong-age"].sentence
+    assert "wrong-age" not in found(child, young) | found(adult, adult_card()) | found(unknown, adult_card())
+    assert "is an adult" in found(adult, young)["wrong-age"].sentence
+    assert "does not give the patient's age" in found(unknown, young)["wrong-age"].sentence
+    assert "wrong-age" in found(scan_with({"child": "10"}), young)
+
+
+def test_the_age_decides_which_model_reads_a_film() -> None:
+    young = card(id="young", scope=Scope(modalities=("DX",), body_parts=("CHEST",), ages=(1, 9)))
+    cards = (adult_card(), young)
+    chosen = [choose_model(cards, scan_with(signs)).id for signs in ({}, {"age-unknown": ""}, {"child": "9"})]
+    assert chosen == [adult_card().id, adult_card().id, "young"]
+    with pytest.raises(NoFittingModel, match="patient of 12 years"):
+        choose_model(cards, scan_with({"child": "12"}))
 
 
 def test_an_unknown_age_is_said_only_where_the_model_is_for_adults() -> None:

@@ -1,19 +1,28 @@
 """Figures against counting by hand and against scikit-learn."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from core.metrics import (
     auroc,
+    calibration_error,
     confusion,
+    detected_boxes,
     energy_in_box,
     energy_in_mask,
     expected_calibration_error,
+    iobb,
     operating_figures,
     peak_in_box,
     peak_in_mask,
+    region_of,
+    reliability,
     threshold_for_sensitivity,
+    weighted_areas,
     wilson,
 )
 
@@ -61,6 +70,11 @@ def test_operating_figures_count_a_score_at_the_threshold_as_positive() -> None:
     found = operating_figures(truths, scores, 0.5)
     assert found.sensitivity.value == 0.5
     assert found.specificity.value == pytest.approx(4 / 6)
+    # Four are called positive, two of them rightly; six negative, four of them rightly.
+    assert (found.ppv, found.npv) == (wilson(2, 4), wilson(4, 6))
+    nobody = operating_figures(truths, scores, 0.95)
+    assert nobody.ppv is None
+    assert nobody.npv == wilson(6, 10)
 
 
 def test_the_threshold_is_the_highest_that_reaches_the_sensitivity() -> None:
@@ -134,3 +148,115 @@ def test_answers_as_sure_as_they_are_right_have_a_small_calibration_error() -> N
     assert expected_calibration_error(honest, confidences) < 0.02
     boastful = random.uniform(0, 1, 20_000) < confidences - 0.2
     assert expected_calibration_error(boastful, confidences) == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_bootstrap_s_areas_are_those_of_scikit_learn_with_the_same_weights() -> None:
+    random = np.random.default_rng(0)
+    truths, scores = random.integers(0, 2, 40), random.integers(0, 6, 40) / 5
+    weights = random.integers(0, 4, (30, 40))
+    expected = [roc_auc_score(truths, scores, sample_weight=row) for row in weights]
+    assert weighted_areas(truths, scores, weights) == pytest.approx(expected)
+    weights[0, truths == 1] = 0
+    assert np.isnan(weighted_areas(truths, scores, weights)).tolist() == [True] + [False] * 29
+
+
+def test_ten_pictures_of_a_patient_that_are_all_alike_are_worth_no_more_than_one() -> None:
+    random = np.random.default_rng(1)
+    truths = np.repeat([0, 1], 40)
+    scores = random.normal(truths, 1.0)
+    patients = [f"p{i}" for i in range(80)]
+    tenfold = [np.repeat(values, 10) for values in (truths, scores, patients)]
+    once, counted, naive = (
+        auroc(truths, scores, groups=patients),
+        auroc(tenfold[0], tenfold[1], groups=tenfold[2].tolist()),
+        auroc(tenfold[0], tenfold[1]),
+    )
+    assert once is not None
+    assert counted is not None
+    assert naive is not None
+    assert once.value == pytest.approx(counted.value)
+    widths = [interval.high - interval.low for interval in (once, counted, naive)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
+    assert widths[2] == pytest.approx(widths[0] / np.sqrt(10), rel=0.2)
+
+
+def test_scores_of_two_networks_are_ranked_only_among_their_own() -> None:
+    # Each fold ranks rightly, but the second network scores everything higher.
+    truths = np.array([0] * 5 + [1] * 5 + [0] * 5 + [1] * 5)
+    scores = np.concatenate([np.linspace(0, 0.4, 10), np.linspace(0.6, 1, 10)])
+    folds = [0] * 10 + [1] * 10
+    pooled, within = auroc(truths, scores), auroc(truths, scores, folds=folds)
+    assert pooled is not None
+    assert within is not None
+    assert pooled.value == pytest.approx(0.75)
+    assert (within.low, within.value, within.high) == (1, 1, 1)
+
+
+def test_folds_count_by_their_cases_and_one_without_both_sides_not_at_all() -> None:
+    # An area of 1 over 10 cases and of 0.5 over 30; then a fold of healthy cases only.
+    truths = np.array([0, 1] * 5 + [0, 1] * 15 + [0] * 7)
+    scores = np.array([0.1, 0.9] * 5 + [0.5, 0.5] * 15 + [0.9] * 7)
+    found = auroc(truths, scores, folds=[0] * 10 + [1] * 30 + [2] * 7)
+    assert found is not None
+    assert found.value == pytest.approx((10 * 1 + 30 * 0.5) / 40)
+    assert auroc(np.repeat([0, 1], 6), np.arange(12.0), folds=[0] * 6 + [1] * 6) is None
+
+
+def test_the_reliability_curve_counted_by_hand() -> None:
+    scores = np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.7, 0.15, 0.95, 0.25, 0.6])
+    truths = np.array([0, 1, 0, 1, 1, 1, 0, 1, 0, 0])
+    low, high = reliability(truths, scores, bins=2)
+    assert (low.cases, high.cases) == (5, 5)
+    assert low.mean_score == pytest.approx(0.2)
+    assert high.mean_score == pytest.approx(0.79)
+    assert (low.share, high.share) == (wilson(1, 5), wilson(4, 5))
+    assert calibration_error([low, high]) == pytest.approx(0.5 * abs(0.2 - 0.2) + 0.5 * abs(0.79 - 0.8))
+
+
+def test_equal_scores_are_never_put_into_different_bins() -> None:
+    # Sorted by truth, as an index often is: cutting the tied scores would make one bin of ill and one of well.
+    truths, scores = np.array([1] * 20 + [0] * 20), np.full(40, 0.5)
+    (only,) = reliability(truths, scores)
+    assert (only.cases, only.mean_score, only.share.value) == (40, 0.5, 0.5)
+    assert reliability(truths[:4], scores[:4]) == ()
+    assert calibration_error(()) is None
+
+
+def test_honest_scores_lie_on_the_diagonal_of_the_reliability_curve() -> None:
+    random = np.random.default_rng(0)
+    scores = random.uniform(0, 1, 20_000)
+    bins = reliability((random.uniform(0, 1, 20_000) < scores).astype(np.int64), scores)
+    assert len(bins) == 10
+    assert sum(one.share.low <= one.mean_score <= one.share.high for one in bins) >= 8
+    assert calibration_error(bins) == pytest.approx(0, abs=0.02)
+
+
+def square_map() -> npt.NDArray[Any]:
+    """255 in rows 4..5 and columns 10..12, 100 around it in rows 2..7 and columns 8..15, 70 apart at one pixel, else 20."""
+    evidence = np.full((20, 30), 20, np.float32)
+    evidence[2:8, 8:16], evidence[4:6, 10:13], evidence[15, 25], evidence[0, 0] = 100, 255, 70, -400
+    return evidence
+
+
+def test_boxes_are_drawn_at_60_and_at_180_of_255_around_what_hangs_together() -> None:
+    found = {(r.start, r.stop, c.start, c.stop) for r, c in detected_boxes(square_map())}
+    assert found == {(2, 8, 8, 16), (15, 16, 25, 26), (4, 6, 10, 13)}
+    # Another unit of the map draws the same boxes, and no evidence draws none.
+    assert detected_boxes((square_map() / 1000).astype(np.float32)) == detected_boxes(square_map())
+    assert detected_boxes(-np.abs(square_map())) == []
+
+
+def test_the_iobb_is_the_share_of_a_drawn_box_that_lies_in_the_finding() -> None:
+    evidence = square_map()
+    # The left half of the large box, with all of the small one but its last column.
+    left = region_of([(8, 2, 4, 6)], evidence.shape)
+    assert sorted(iobb(evidence, left)) == pytest.approx([0, 0.5, 2 / 3])
+    outline = np.zeros(evidence.shape, np.bool_)
+    outline[4, 10:13] = True
+    assert sorted(iobb(evidence, outline)) == pytest.approx([0, 3 / 48, 0.5])
+    assert iobb(-np.abs(evidence), left) == []
+
+
+def test_a_box_over_the_edge_covers_only_what_is_there() -> None:
+    covered = region_of([(-3, -2, 5, 4), (8.6, 4.4, 10, 10), (5, -8, 3, 3), (-8, 3, 3, 3)], (6, 10))
+    assert [tuple(place) for place in np.argwhere(covered)] == [(0, 0), (0, 1), (1, 0), (1, 1), (4, 9), (5, 9)]

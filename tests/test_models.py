@@ -12,12 +12,20 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from core.errors import ModelRejected, NoFittingModel, UnknownModel
-from core.models.architectures import ARCHITECTURES, ArticleCnn28, ArticleCnn224, build_network
+from core.models.architectures import (
+    ARCHITECTURES,
+    ArticleCnn28,
+    ArticleCnn224,
+    build_network,
+    build_outline,
+    build_unfilled,
+)
 from core.models.catalogue import read_catalogue
 from core.models.loading import load_model, prepare
 from core.models.scope import choose_model, mismatch
-from core.models.weights import read_checked
+from core.models.weights import fill, read_checked
 from core.scan import Scan
+from core.training.configuration import read_configuration
 from tests.networks import card, publish, seeded
 
 
@@ -203,10 +211,60 @@ def test_the_articles_second_network_is_built_layer_by_layer() -> None:
     assert 52 * 52 * 128 * 512 == 177_209_344
 
 
-def test_every_architecture_on_the_list_can_be_built_small() -> None:
-    for name in set(ARCHITECTURES) - {"article-cnn-224"}:
-        channels = 1 if name in {"compact-resnet", "article-cnn-28"} else 3
-        assert not build_network(name, channels=channels, labels=2).training
+def test_the_articles_second_network_learns_from_a_step_of_adam() -> None:
+    torch.manual_seed(0)
+    network, pictures, classes = ArticleCnn224(size=32, labels=2), torch.rand(8, 3, 32, 32), torch.arange(8) % 2
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(2):
+        loss = torch.nn.functional.cross_entropy(network(pictures), classes)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[1] < losses[0]
+
+
+def test_its_configuration_asks_for_the_articles_training() -> None:
+    path = Path(__file__).parents[1] / "docs" / "training" / "article-cnn-224.toml"
+    wanted = read_configuration(path)
+    assert (wanted.model.architecture, wanted.model.head, wanted.fit.epochs) == ("article-cnn-224", "softmax", 10)
+    assert (wanted.model.input.size, wanted.model.input.channels) == (224, 3)
+    # The target layer is the last convolution's ReLU.
+    network = ArticleCnn224(size=32)
+    assert isinstance(network[int(wanted.model.target_layer)], torch.nn.ReLU)
+    assert isinstance(network[int(wanted.model.target_layer) - 1], torch.nn.Conv2d)
+
+
+def test_every_architecture_on_the_list_gives_as_many_outputs_as_are_asked_for() -> None:
+    for name in ARCHITECTURES:
+        shapes = [tuple(value.shape) for value in build_outline(name, channels=1, labels=7).state_dict().values()]
+        assert any(shape[0] == 7 for shape in shapes if shape), name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "timm/mobilenetv3_large_100"])
+def test_a_network_for_colour_is_built_for_grey(name: str) -> None:
+    first = next(m for m in build_network(name, channels=1, labels=2).modules() if isinstance(m, torch.nn.Conv2d))
+    assert first.in_channels == 1
+    assert first.weight.shape[1] == 1
+
+
+@pytest.mark.parametrize("name", ["compact-resnet", "resnet18", "squeezenet1_1"])
+def test_an_unfilled_network_becomes_the_network_once_it_is_filled(name: str) -> None:
+    wanted = build_network(name, channels=1, labels=2)
+    found = build_unfilled(name, channels=1, labels=2)
+    fill(found, wanted.state_dict())
+    picture = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(found(picture), wanted(picture))
+
+
+def test_a_layer_of_zeros_is_refused_by_name(model_folder: Path) -> None:
+    network = seeded("compact-resnet")
+    network.blocks[3].conv2.weight.zero_()
+    publish(model_folder, network)
+    with pytest.raises(ModelRejected, match=r"blocks\.3\.conv2\.weight holds nothing but zeros"):
+        load_model("tiny")
 
 
 def test_extra_and_missing_tensors_are_refused(model_folder: Path) -> None:

@@ -1,11 +1,13 @@
 """Training: configurations refused, leaks found, gaps masked, and a whole small training on files made here."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from core.errors import ConfigurationError
@@ -14,7 +16,7 @@ from core.models.loading import load_model
 from core.training.augmentation import Augmentation
 from core.training.configuration import AugmentSection, TrainingConfiguration, data_folder, read_configuration
 from core.training.data import check_groups, load_split, read_index, simulated_examples, truths_of
-from core.training.fitting import cell_loss, classification_loss
+from core.training.losses import cell_loss, centre_loss, classification_loss
 from core.training.publishing import Callbacks, measure_again, train
 from tests.files import png_bytes
 from tests.networks import card
@@ -89,7 +91,7 @@ def test_a_whole_training_publishes_a_model_that_finds_the_squares(
     epochs: list[int] = []
     published = train(configuration, squares, model_folder, Callbacks(said.append, lambda r: epochs.append(r.epoch)))
     assert epochs == list(range(6))
-    assert "1 unreadable left out" in said[0]
+    assert "1 unreadable (damaged.png) left out" in said[0]
     figures = published.evaluations[0].labels["abnormal"]
     assert figures.auroc is not None
     assert figures.auroc.value > 0.9
@@ -248,3 +250,58 @@ def test_class_folders_may_say_the_split_and_an_empty_folder_is_refused(tmp_path
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ConfigurationError, match="class folders"):
         read_index(tmp_path / "nothing")
+
+
+def still(**changes: object) -> AugmentSection:
+    """An augmentation that changes nothing but what is named."""
+    nothing = {
+        "rotation": 0,
+        "shift": 0,
+        "scales": (1, 1),
+        "gammas": (1, 1),
+        "contrasts": (1, 1),
+        "brightnesses": (0, 0),
+    }
+    return AugmentSection.model_validate({**nothing, "noises": (0, 0), "soften": 0, "bar_share": 0, **changes})
+
+
+def test_a_foreign_border_is_that_of_another_picture_and_the_middle_stays() -> None:
+    pictures = torch.stack([torch.full((1, 40, 40), level / 8) for level in range(8)])
+    changed, _ = Augmentation(3, still(borders=1.0, border_widths=(0.1, 0.1)))(pictures, [{}] * 8)
+    inner = changed[:, 0, 4:36, 4:36]
+    assert all(torch.equal(inner[i], pictures[i, 0, 4:36, 4:36]) for i in range(8))
+    ring = torch.ones(40, 40, dtype=torch.bool)
+    ring[4:36, 4:36] = False
+    # Moving by nothing still interpolates at the very edge.
+    lent = [changed[i, 0][ring].mul(1000).round().div(1000).unique().tolist() for i in range(8)]
+    assert all(len(levels) == 1 for levels in lent)
+    assert sorted(levels[0] for levels in lent) == [level / 8 for level in range(8)]
+    assert sum(levels[0] != i / 8 for i, levels in enumerate(lent)) >= 5
+
+
+def test_a_picture_stored_as_jpeg_is_what_pillow_makes_of_it() -> None:
+    grey = (np.add.outer(np.arange(32), np.arange(32)) * 4).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, "JPEG", quality=30)
+    expected = torch.from_numpy(np.array(Image.open(stream)).astype(np.float32)) / 255
+    picture = torch.from_numpy(grey.astype(np.float32))[None, None] / 255
+    changed, _ = Augmentation(0, still(jpeg=1.0, jpeg_qualities=(30, 30)))(picture, [{}])
+    assert float((changed[0, 0] - expected).abs().max()) <= 2 / 255
+    assert not torch.equal(changed[0, 0], picture[0, 0])
+
+
+def test_evidence_along_the_edges_is_what_the_centre_loss_counts() -> None:
+    evidence = torch.zeros(2, 3, 21, 21)
+    evidence[:, :, 10, 10] = 100
+    assert float(centre_loss(evidence)) == 0
+    down, right = np.mgrid[-1:1:21j, -1:1:21j]
+    outside = int((down**2 + right**2 > 0.86**2).sum())
+    evidence[0, 1, 0, 0] = 6
+    assert float(centre_loss(evidence)) == pytest.approx(36 / (outside * 6))
+
+
+def test_a_range_that_descends_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(CONFIGURATION + "[augment]\ngammas = [1.2, 0.8]\n")
+    with pytest.raises(ConfigurationError, match=r"augment.*gammas"):
+        read_configuration(path)

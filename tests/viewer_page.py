@@ -115,12 +115,18 @@ def pixels_message(scan: Scan, frame: int = 0, shrink: int = 4, **changes: Any) 
 
 
 def maps_message(
-    scan_id: str, evidence: npt.NDArray[np.float32], box: Letterbox, limit: float = 1.0, frame: int = 0, **label: Any
+    scan_id: str,
+    evidence: npt.NDArray[np.float32],
+    box: Letterbox,
+    limit: float = 1.0,
+    frame: int = 0,
+    probability: npt.NDArray[np.float32] | None = None,
+    **label: Any,
 ) -> bytes:
-    """The message of one label's map, (h, w) float32."""
+    """The message of one label's map, (h, w) float32, and of a segmentation its probability on the model's square."""
     entry = {"code": "mass", "words": "Mass", "score": "0.83", "outcome": None, "bias": None, "whole": 0.0, **label}
     place = {n: getattr(box, n) for n in ("rows", "columns", "size", "height", "width", "top", "left")}
-    header = {
+    header: dict[str, Any] = {
         "kind": "maps",
         "id": scan_id,
         "frame": frame,
@@ -132,7 +138,11 @@ def maps_message(
         "label": "mass",
         "labels": [entry],
     }
-    return pack(header, {"maps": evidence.astype(np.float32), **_scales()})
+    sections: dict[str, npt.NDArray[Any]] = {"maps": evidence.astype(np.float32), **_scales()}
+    if probability is not None:
+        header["masks"] = {"rows": probability.shape[0], "columns": probability.shape[1]}
+        sections["masks"] = probability.astype(np.float32)
+    return pack(header, sections)
 
 
 @cache

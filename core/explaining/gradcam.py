@@ -33,6 +33,11 @@ class Evidence:
         bias = None if self.bias is None else self.bias - self.bias.mean()
         return Evidence(self.maps - self.maps.mean(0, keepdim=True), bias)
 
+    def both_signs(self) -> "Evidence":
+        """For heads of one logit: what speaks against the positive label speaks for the negative one, which comes first."""
+        bias = None if self.bias is None else torch.cat([-self.bias, self.bias])
+        return Evidence(torch.cat([-self.maps, self.maps]), bias)
+
     def between(self, first: int, second: int) -> torch.Tensor:
         """Why ``first`` and not ``second``: the evidence (h, w) for the difference of two logits."""
         return self.maps[first] - self.maps[second]
@@ -47,11 +52,11 @@ def evidence_of_all_labels(network: CutNetwork, one_pass: Pass) -> Evidence:
         with torch.inference_mode():
             weights = linear.weight / cells
             bias = torch.zeros(len(weights)) if linear.bias is None else linear.bias
-            return Evidence(_weighted(weights, activations), bias.clone())
-    return Evidence(_weighted(_mean_gradients(network, one_pass), activations), None)
+            return Evidence(weighted(weights, activations), bias.clone())
+    return Evidence(weighted(_mean_gradients(network, one_pass), activations), None)
 
 
-def _weighted(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+def weighted(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
     """sum_k weights(label, k) * A_k(i, j) as one matrix product -> (labels, h, w)."""
     flat = activations.reshape(activations.shape[0], -1)
     return (weights @ flat).reshape(len(weights), *activations.shape[1:])

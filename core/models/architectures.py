@@ -1,75 +1,19 @@
 """The networks that RadLens builds by name. A model card may name one of these and nothing else.
 
-Weights never bring code with them: the architecture is code in this file or in torchvision, the weights are numbers.
+Weights never bring code with them: the architecture is code in this folder, in torchvision or in timm, the weights are numbers.
 """
 
-from collections.abc import Callable
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
-from torchvision import models as torchvision_models
+from torch.overrides import TorchFunctionMode
 
 from core.errors import ModelRejected
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut (He et al. 2016, arXiv 1512.03385), post-activation."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, inputs, h, w) -> (n, outputs, h / stride, w / stride), not negative."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
-
-
-class CompactResNet(nn.Module):
-    """RadLens' own network: a small residual network that ends in global average pooling and one linear layer.
-
-    Total stride 16: an input of 256 gives a feature grid of 16 x 16. The tail makes the evidence of every label exact:
-    the logit is the sum of ``weight . activation / cells`` over the grid plus the bias (Zhou et al. 2016, arXiv 1512.04150).
-    """
-
-    def __init__(self, channels: int = 1, labels: int = 9, widths: tuple[int, ...] = (24, 40, 80, 192)) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 5, 2, 2, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(),
-        )
-        blocks: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            blocks += [ResidualBlock(inputs, outputs, 2), ResidualBlock(outputs, outputs, 1)]
-        self.blocks = nn.Sequential(*blocks)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(0.2)
-        self.fc = nn.Linear(widths[-1], labels)
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, s, s) -> activations (n, widths[-1], s / 16, s / 16), not negative."""
-        return self.blocks(self.stem(x))
-
-    def tail(self, features: torch.Tensor) -> torch.Tensor:
-        """Activations -> logits (n, labels): mean over the grid, then one linear layer."""
-        return self.fc(self.dropout(torch.flatten(self.pool(features), 1)))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, s, s) -> logits (n, labels)."""
-        return self.tail(self.features(x))
+from core.models.compact_networks import CompactLocal, CompactPyramid, CompactResNet
+from core.models.published_networks import PUBLISHED_NETWORKS
+from core.models.segmentation_networks import CompactUNet
 
 
 class ArticleCnn28(nn.Sequential):
@@ -99,27 +43,19 @@ class ArticleCnn224(nn.Sequential):
         )  # fmt: skip
 
 
-def _torchvision(name: str, *, channels: int, labels: int) -> nn.Module:
-    if channels != 3:
-        raise ModelRejected(
-            f"The architecture {name} takes 3 channels, the card says {channels}; set input.channels to 3."
-        )
-    return torchvision_models.get_model(name, weights=None, num_classes=labels)
-
-
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "compact-resnet": CompactResNet,
+    "compact-local": CompactLocal,
+    "compact-pyramid": CompactPyramid,
+    "compact-unet": CompactUNet,
     "article-cnn-28": ArticleCnn28,
     "article-cnn-224": ArticleCnn224,
-    **{
-        name: partial(_torchvision, name)
-        for name in ("resnet18", "resnet50", "densenet121", "mobilenet_v3_large", "efficientnet_b0")
-    },
+    **PUBLISHED_NETWORKS,
 }
 
 
 def build_network(architecture: str, *, channels: int, labels: int) -> nn.Module:
-    """A fresh network of that name with random weights, in evaluation mode.
+    """A fresh network of that name with random weights, in evaluation mode; ``labels`` is the number of its outputs.
 
     Raises ModelRejected when the name is not on the list.
     """
@@ -127,3 +63,40 @@ def build_network(architecture: str, *, channels: int, labels: int) -> nn.Module
         known = ", ".join(ARCHITECTURES)
         raise ModelRejected(f"The card asks for the architecture {architecture!r}; RadLens builds only: {known}.")
     return ARCHITECTURES[architecture](channels=channels, labels=labels).eval()
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves tensors as they are where random numbers would be drawn into them."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        _types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The function's result; of a drawing one, its tensor."""
+        return args[0] if func in (torch.Tensor.normal_, torch.Tensor.uniform_) else func(*args, **(kwargs or {}))
+
+
+def build_outline(architecture: str, *, channels: int, labels: int) -> nn.Module:
+    """The same network as names and shapes only, where it can be built so: drawing weights at random takes seconds.
+
+    Raises ModelRejected when the name is not on the list.
+    """
+    try:
+        with torch.device("meta"), _WithoutDrawing():
+            return build_network(architecture, channels=channels, labels=labels)
+    except (NotImplementedError, RuntimeError):  # a few draw numbers of their own while they are built
+        return build_network(architecture, channels=channels, labels=labels)
+
+
+def build_unfilled(architecture: str, *, channels: int, labels: int) -> nn.Module:
+    """The same network with whatever lay in memory as weights: for ``core.models.weights.fill`` and nothing else.
+
+    Raises ModelRejected when the name is not on the list.
+    """
+    outline = build_outline(architecture, channels=channels, labels=labels)
+    if set(dict(outline.named_buffers())) - set(outline.state_dict()):
+        return build_network(architecture, channels=channels, labels=labels)
+    return outline.to_empty(device="cpu")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Task = Literal["classification", "segmentation"]
 
 
 class _Record(BaseModel):
@@ -40,12 +41,14 @@ class InputSpec(_Record):
 class Scope(_Record):
     """What the model was made for, in DICOM's words: Modality, BodyPartExamined, ViewPosition. Empty views: any.
 
+    ``ages`` of the patients in whole years, from and to; a model for children asks for a file that states the age.
     A model that is ``by_hand_only`` (one for teaching) is never chosen for a scan by itself.
     """
 
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
     views: tuple[str, ...] = ()
+    ages: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(le=130)]] | None = None
     by_hand_only: bool = False
 
 
@@ -58,7 +61,7 @@ class Interval(_Record):
 
 
 class OperatingPoint(_Record):
-    """A threshold on the score, how it was chosen, and what it gave on the named split."""
+    """A threshold on the score, how it was chosen, and what it gave on the named split with the weights of that hash."""
 
     threshold: Share
     rule: str
@@ -67,17 +70,90 @@ class OperatingPoint(_Record):
     positives: int
     negatives: int
     split: str
+    weights_sha256: Sha256
+
+
+class ReliabilityBin(_Record):
+    """Cases of like score: how many, their mean score, and the share of them that has the label."""
+
+    cases: int
+    mean_score: Share
+    share: Interval
 
 
 class LabelFigures(_Record):
-    """What ``core.training.evaluation`` measured for one label; None where the split has too few cases to say."""
+    """What ``core.training.evaluation`` measured for one label; None where the split has too few cases to say.
+
+    ``iobb`` is the share of findings that a box drawn around the evidence reaches, by threshold ("0.1"), ``false_boxes``
+    the mean number of boxes a picture that do not reach 0.1. Predictive values hold for this split's share of cases.
+    """
 
     positives: int
     negatives: int
     auroc: Interval | None
     boxes: int = 0
     pointing_game: Share | None = None
+    pointing_interval: Interval | None = None
     energy_in_box: Share | None = None
+    iobb: dict[str, Share] = Field(default_factory=dict)
+    false_boxes: float | None = None
+    threshold: Share | None = None
+    sensitivity: Interval | None = None
+    specificity: Interval | None = None
+    ppv: Interval | None = None
+    npv: Interval | None = None
+    ece: Share | None = None
+    reliability: tuple[ReliabilityBin, ...] = ()
+
+
+class MeanFigures(_Record):
+    """Plain means over the labels whose places are known."""
+
+    labels: tuple[str, ...]
+    auroc: Share | None
+    pointing_game: Share
+    energy_in_box: Share
+    iobb: dict[str, Share]
+
+
+class SubgroupFigures(_Record):
+    """A part of the pictures, such as women: how many, and the AUROC of the labels that have cases enough."""
+
+    images: int
+    auroc: dict[str, Interval]
+
+
+class LabelProbes(_Record):
+    """Whether a label can be told without looking where it lies: AUROC of each probe, and where the positive evidence is.
+
+    ``file_size`` and ``brightness`` are the better of both directions, ``border_learnt`` what a logistic regression learns
+    from the border in these pictures, out of fold; ``border_only`` and ``region_blanked`` are the model's own answers.
+    ``evidence_inside`` is the share that lies off the border, ``evidence_in_region`` that in the blanked region, over
+    pictures with the label.
+    """
+
+    whole: Interval | None
+    file_size: Interval | None
+    brightness: Interval | None
+    border_learnt: Interval | None = None
+    border_only: Interval | None
+    region_blanked: Interval | None
+    evidence_inside: Share | None
+    evidence_in_region: Share | None
+
+
+class Probes(_Record):
+    """Shortcut probes: ``border`` is the ring's width in shares of the sides, ``region`` what was blanked.
+
+    ``inside_area`` and ``region_area`` are shares of the picture: what evenly spread evidence would give.
+    """
+
+    images: int
+    border: Share
+    region: str
+    inside_area: Share
+    region_area: Share
+    labels: dict[str, LabelProbes]
 
 
 class ClassFigures(_Record):
@@ -89,15 +165,66 @@ class ClassFigures(_Record):
     confusion: tuple[tuple[int, ...], ...]
 
 
+class MaskThreshold(_Record):
+    """The probability from which a pixel belongs to the outline, how it was chosen and on which split.
+
+    Where the score of the whole picture is below ``least_score`` nothing is outlined.
+    """
+
+    value: Annotated[float, Field(gt=0, lt=1)]
+    least_score: Share = 0.0
+    rule: str
+    split: str
+    weights_sha256: Sha256
+
+
+class OverlapFigures(_Record):
+    """How outlines agree with those drawn by people, over pictures that have one; means with bootstrap intervals over groups.
+
+    Dice 1945 (2 intersection / sum) and intersection over union, each on the picture's own grid.
+    """
+
+    pictures: int
+    dice: Interval
+    median_dice: Share
+    iou: Interval
+
+
+class SegmentationFigures(_Record):
+    """What ``core.training.outline_figures`` measured.
+
+    ``classes``: the same by the class that the index names. ``missed``: pictures with a lesion of which no pixel was
+    outlined. ``normals`` pictures without one, and the share of them in which something was outlined all the same.
+    """
+
+    overlap: OverlapFigures
+    classes: dict[str, OverlapFigures] = Field(default_factory=dict)
+    missed: int
+    normals: int
+    false_masks: Interval | None = None
+
+
 class Evaluation(_Record):
-    """Figures of one data set and split, as written by ``python -m core evaluate``."""
+    """Figures of one data set and split, as written by ``python -m core evaluate``.
+
+    A cross-validation measures ``folds`` networks made in the same way as these weights, each on pictures it has not seen:
+    development figures of the recipe. ``missing_regions`` counts boxes and outlines that could not be read or do not fit
+    their picture. ``subgroups`` are by what is split (age, sex, view), then by group.
+    """
 
     data: str
     split: str
+    kind: Literal["held-out", "cross-validation", "simulated"] = "held-out"
+    folds: int = 1
     images: int
     unreadable: int = 0
+    missing_regions: int = 0
     labels: dict[str, LabelFigures]
+    means: MeanFigures | None = None
     classes: ClassFigures | None = None
+    subgroups: dict[str, dict[str, SubgroupFigures]] = Field(default_factory=dict)
+    probes: Probes | None = None
+    segmentation: SegmentationFigures | None = None
     weights_sha256: Sha256
 
 
@@ -113,20 +240,28 @@ class TrainingFacts(_Record):
     device: str
     minutes: float
     software: dict[str, str]
+    started_from: str = ""
 
 
 class ModelCard(_Record):
     """A model: identity, network, scope, thresholds, figures, limits.
 
+    ``head``: what the network's outputs are. "sigmoid": a logit for each label; "softmax": a logit for each of several
+    classes; "logit": one output z for two labels, the negative and the positive one, with scores 1 - sigmoid(z) and
+    sigmoid(z).
+    ``task``: "classification" answers the whole picture; "segmentation" puts out a map of logits for each label, and
+    pixels from ``mask_threshold`` on are its outline.
+    ``published_points``: the operating points on the sigmoid that the model's authors state. Scores are then stretched so
+    that each stands at 0.5, as TorchXRayVision does, and 0.5 is no probability.
     ``reference_logits`` are its answers to the pictures of ``core.models.self_test``, a row a picture.
     """
 
     id: Identifier
     version: str
     title: str
-    task: Literal["classification"]
+    task: Task
     architecture: str
-    head: Literal["sigmoid", "softmax"]
+    head: Literal["sigmoid", "softmax", "logit"]
     labels: tuple[Label, ...]
     headline: str
     input: InputSpec
@@ -134,6 +269,8 @@ class ModelCard(_Record):
     target_layer: str
     evidence_limit: Annotated[float, Field(gt=0)]
     thresholds: dict[str, OperatingPoint] = Field(default_factory=dict)
+    mask_threshold: MaskThreshold | None = None
+    published_points: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     weights_sha256: Sha256
     reference_logits: tuple[tuple[float, ...], ...] = ()
     training: TrainingFacts | None = None
@@ -150,8 +287,41 @@ class ModelCard(_Record):
             raise ValueError("labels must be named once each, at least one")
         if self.headline not in codes:
             raise ValueError(f"headline {self.headline!r} is not one of the labels")
-        if unknown := set(self.thresholds) - set(codes):
+        if unknown := (set(self.thresholds) | set(self.published_points)) - set(codes):
             raise ValueError(f"thresholds for labels that do not exist: {sorted(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _head_agrees(self) -> "ModelCard":
+        if self.head == "logit" and len(self.labels) != 2:
+            raise ValueError(
+                f"a head of one logit needs exactly two labels, the negative and the positive one, not {len(self.labels)}"
+            )
+        if self.published_points and (self.head != "sigmoid" or self.thresholds):
+            raise ValueError("published_points are for sigmoid heads, and in place of thresholds measured here")
+        return self
+
+    @model_validator(mode="after")
+    def _task_agrees(self) -> "ModelCard":
+        if self.task == "classification":
+            if self.mask_threshold is not None:
+                raise ValueError("mask_threshold is for models whose task is segmentation")
+            return self
+        if self.mask_threshold is None or self.head != "sigmoid" or self.published_points:
+            raise ValueError(
+                "a segmentation model needs a mask_threshold and the head sigmoid, and no published_points"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _figures_are_of_these_weights(self) -> "ModelCard":
+        measured: list[OperatingPoint | Evaluation | MaskThreshold] = [
+            *self.thresholds.values(),
+            *self.evaluations,
+            *([self.mask_threshold] if self.mask_threshold else []),
+        ]
+        if any(figure.weights_sha256 != self.weights_sha256 for figure in measured):
+            raise ValueError("its thresholds or figures were measured with other weights; measure these again")
         return self
 
     @property
@@ -160,6 +330,28 @@ class ModelCard(_Record):
         return tuple(label.code for label in self.labels)
 
     @property
+    def outputs(self) -> int:
+        """How many numbers the network puts out."""
+        return 1 if self.head == "logit" else len(self.labels)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether exactly one of the labels is the answer; else each is an answer of its own."""
+        return self.head != "sigmoid"
+
+    def threshold(self, code: str) -> float | None:
+        """The label's threshold on the score, or None."""
+        if code in self.published_points:
+            return 0.5
+        point = self.thresholds.get(code)
+        return None if point is None else point.threshold
+
+    @property
     def evidence_unit(self) -> str:
-        """The unit of a signed evidence map whose cells sum to the logit: log-odds where the head is a sigmoid."""
-        return "log-odds" if self.head == "sigmoid" else "logit above the labels' mean"
+        """The unit of a signed evidence map whose cells sum to the logit: log-odds where the head is a sigmoid.
+
+        Of an outline it is what Seg-Grad-CAM gives.
+        """
+        if self.task == "segmentation":
+            return "first-order change of the outline's mean logit"
+        return "logit above the labels' mean" if self.head == "softmax" else "log-odds"

@@ -7,13 +7,11 @@ from torch import nn
 from core.engines.cutting import CutNetwork
 from core.engines.tracing import fuse, trace
 from core.errors import ModelRejected
-from core.models.architectures import build_network
+from core.models.architectures import build_unfilled
 from core.models.card import ModelCard
-from core.models.catalogue import read_catalogue
+from core.models.catalogue import WEIGHTS_FILE, read_catalogue
 from core.models.self_test import has_untrained_head, self_test
 from core.models.weights import fill, read_checked
-
-WEIGHTS_FILE = "weights.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +38,7 @@ def load_model(model_id: str) -> Model:
     catalogue = read_catalogue()
     card = catalogue.card(model_id)
     tensors = read_checked(catalogue.folders[card.id] / WEIGHTS_FILE, card.weights_sha256)
-    network = build_network(card.architecture, channels=card.input.channels, labels=len(card.labels))
+    network = build_unfilled(card.architecture, channels=card.input.channels, labels=card.outputs)
     fill(network, tensors)
     return prepare(card, network)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from core.errors import ModelRejected
-from core.models.card import InputSpec
+from core.models.card import InputSpec, ModelCard
 
 if TYPE_CHECKING:
     from core.models.loading import Model
@@ -34,8 +34,9 @@ def self_test(model: "Model") -> None:
     fast = torch.stack([run.logits for run in runs])
     with torch.inference_mode():
         plain = model.network(torch.cat(pictures))
+    _check_task(plain, model.card)
     _check_answers(fast, plain)
-    _check_references(plain, model.card.reference_logits)
+    _check_references(condensed(plain), model.card.reference_logits)
     _check_sides([run.target for run in runs])
 
 
@@ -49,10 +50,15 @@ def reference_pictures(spec: InputSpec) -> list[torch.Tensor]:
 
 
 def reference_logits(network: nn.Module, spec: InputSpec) -> tuple[tuple[float, ...], ...]:
-    """The network's answers to the reference pictures, for the card."""
+    """The network's answers to the reference pictures, for the card; of a map of logits its mean."""
     with torch.inference_mode():
-        logits = network.eval()(torch.cat(reference_pictures(spec)))
+        logits = condensed(network.eval()(torch.cat(reference_pictures(spec))))
     return tuple(tuple(round(float(value), 4) for value in row) for row in logits)
+
+
+def condensed(logits: torch.Tensor) -> torch.Tensor:
+    """(n, labels), or of maps (n, labels, s, s) the mean of each -> (n, labels)."""
+    return logits.flatten(2).mean(2) if logits.ndim > 2 else logits
 
 
 def has_untrained_head(network: nn.Module) -> bool:
@@ -74,6 +80,16 @@ def _blob(size: int, down: int, right: int) -> torch.Tensor:
     place = (torch.arange(size) + 0.5) / size
     y, x = (torch.exp(-(((place - 0.25 - 0.5 * side) / 0.06) ** 2)) for side in (down, right))
     return 0.6 * y[:, None] * x[None]
+
+
+def _check_task(plain: torch.Tensor, card: ModelCard) -> None:
+    """A map of logits is no score, and a score is no map."""
+    if plain.ndim == (4 if card.task == "segmentation" else 2):
+        return
+    wanted = "a map of logits for each label" if card.task == "segmentation" else "one number for each label"
+    raise ModelRejected(
+        f"The model failed its self-test: its card says {card.task}, which needs {wanted}; choose another architecture."
+    )
 
 
 def _check_answers(fast: torch.Tensor, plain: torch.Tensor) -> None:

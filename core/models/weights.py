@@ -43,13 +43,15 @@ def read_checked(path: Path, expected_sha256: str) -> dict[str, torch.Tensor]:
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     """Put the tensors into the network, every one finite and every one used.
 
-    Raises ModelRejected naming the first weight that is missing, left over, of another shape or not finite.
+    Raises ModelRejected naming the first weight that is missing, left over, of another shape, not finite or all zero.
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ModelRejected(
                 f"The weight {name} holds values that are not finite numbers; train or restore the model."
             )
+        if name.endswith("weight") and tensor.ndim > 1 and not bool(tensor.any()):
+            raise ModelRejected(f"The weight {name} holds nothing but zeros; train or restore the model.")
     try:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as exc:

@@ -69,32 +69,33 @@ def _is_constant(scan: "Scan") -> bool:
 
 def _card_verdicts(scan: "Scan", card: "ModelCard") -> Iterator[Verdict]:
     """What does not fit the model; ``scope.mismatch`` decides, so that this and the withheld prediction agree."""
-    from core.models.scope import mismatch
+    from core.models.scope import fits, mismatch
 
     if reason := mismatch(card, scan):
-        verdict = _verdict(_mismatch_code(scan, card), "")
+        verdict = _verdict("teaching-model" if fits(card, scan) else _mismatch_code(scan, card), "")
         yield replace(verdict, sentence=reason)
     elif card.scope.views and not scan.view:
         yield _verdict("view-unknown", "")
     if min(scan.shape) * 2 < card.input.size:
         yield _verdict("small-picture", f"{scan.shape[1]} x {scan.shape[0]}")
-    if "child" in scan.signs and _is_for_adults(card):
-        yield replace(_verdict("child", ""), severity="warn")
 
 
 def _mismatch_code(scan: "Scan", card: "ModelCard") -> str:
+    from core.models.scope import age_mismatch
+
     if scan.modality is None:
         return "no-tags"
     if scan.modality not in card.scope.modalities:
         return "wrong-modality"
     if scan.body_part is None:
         return "body-part-unknown"
-    fits = any(part in scan.body_part for part in card.scope.body_parts)
-    return "wrong-view" if fits else "wrong-body-part"
+    if not any(part in scan.body_part for part in card.scope.body_parts):
+        return "wrong-body-part"
+    return "wrong-age" if age_mismatch(card, scan) else "wrong-view"
 
 
-def _is_for_adults(card: "ModelCard") -> bool:
-    return re.search(r"\badults?\b", card.title.casefold()) is not None
+def _asks_for_age(card: "ModelCard") -> bool:
+    return card.scope.ages is not None
 
 
 _SAID_BETTER: Mapping[str, set[str]] = {
@@ -102,13 +103,15 @@ _SAID_BETTER: Mapping[str, set[str]] = {
     "burned-in-unknown": {"not-intensities"},
     "orientation-unknown": {"orientation-missing"},
     "view-missing": {"view-unknown", "wrong-view"},
+    "child": {"wrong-age"},
+    "age-unknown": {"wrong-age"},
 }
 
 
 def _silent(codes: set[str], card: "ModelCard | None") -> Iterator[str]:
     """Verdicts that another one already says better, and an unknown age that matters to no model here."""
     yield from (code for code, better in _SAID_BETTER.items() if better & codes)
-    if card is None or not _is_for_adults(card):
+    if card is None or not _asks_for_age(card):
         yield "age-unknown"
 
 

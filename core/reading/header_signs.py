@@ -203,7 +203,7 @@ def _age(dataset: Dataset) -> Signs:
     ages = [age for age in (stated and stated[0], reckoned) if age is not None and age >= 0]
     if not ages:
         return {"age-unknown": ""}
-    return {"child": ""} if min(ages) < 18 else {}
+    return {"child": str(int(min(ages)))} if min(ages) < 18 else {}
 
 
 def _stated_age(dataset: Dataset) -> tuple[float, float] | None:

@@ -96,7 +96,7 @@ WORDS: Mapping[str, Words] = {
         "Use models and references that were made for this species.",
     ),
     "child": (
-        "note", "Patient under 18 years", "The patient is under 18 years old by the file's age or dates.",
+        "note", "Patient under 18 years", "The patient is under 18 years old by the file's age or dates ({detail} years).",
         "Do not rely on models or reference values made for adults.",
     ),
     "age-unknown": (
@@ -208,6 +208,13 @@ WORDS: Mapping[str, Words] = {
         "warn", "Body part not given", "The file does not say which body part it shows.", _ANOTHER_MODEL,
     ),
     "wrong-view": ("warn", "Not the model's view", "The model was made for another view.", _ANOTHER_MODEL),
+    "wrong-age": (
+        "warn", "Not the model's age", "The model was made for patients of another age.", _ANOTHER_MODEL,
+    ),
+    "teaching-model": (
+        "warn", "A model for teaching", "The model is for teaching.",
+        "Use its answer to learn how a network works, for nothing else.",
+    ),
     "small-picture": (
         "warn", "Smaller than model's input",
         "The picture has less than half the pixels per side that the model takes ({detail}).",

@@ -1,4 +1,4 @@
-"""What varies in training: framing, rotations, exposure, sharpness, noise.
+"""What varies in training: framing, rotations, exposure, sharpness, noise, compression, borders.
 
 Left and right are exchanged only where the configuration says so: a chest that is mirrored is another diagnosis.
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional
+from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from core.metrics import Box
 from core.training.configuration import AugmentSection
@@ -27,12 +28,22 @@ class Augmentation:
         matrices = self._matrices(len(pictures))
         grid = functional.affine_grid(matrices, list(pictures.shape), align_corners=False)
         moved = functional.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
-        exposed = self._exposure(self._blur(moved))
+        exposed = self._stored(self._exposure(self._blur(moved)))
         moved_boxes = [
             {code: [_moved(box, matrix, pictures.shape[-1]) for box in found] for code, found in one.items()}
             for one, matrix in zip(boxes, matrices, strict=True)
         ]
-        return self._bars(exposed), moved_boxes
+        return self._bars(self._foreign_borders(exposed)), moved_boxes
+
+    def with_masks(self, pictures: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, c, s, s) grey 0..1 and masks (n, labels, s, s) of 0 and 1 -> the same, changed: a mask moves with its picture.
+
+        No bars: they would cover what the mask outlines.
+        """
+        grid = functional.affine_grid(self._matrices(len(pictures)), list(pictures.shape), align_corners=False)
+        moved = functional.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
+        outlines = functional.grid_sample(masks, grid, mode="nearest", align_corners=False)
+        return self._stored(self._exposure(self._blur(moved))), outlines
 
     def _uniform(self, count: int, low: float, high: float) -> torch.Tensor:
         return torch.rand(count, generator=self._random) * (high - low) + low
@@ -68,18 +79,40 @@ class Augmentation:
         if not bool(chosen.any()):
             return pictures
         size = pictures.shape[-1]
-        smaller = int(self._uniform(1, 0.6, 0.9).item() * size)
+        smaller = int(self._uniform(1, *self._settings.resolutions).item() * size)
         coarse = functional.interpolate(pictures[chosen], smaller, mode="bilinear", antialias=True)
         blurred = pictures.clone()
         blurred[chosen] = functional.interpolate(coarse, size, mode="bilinear")
         return blurred
 
+    def _stored(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Some pictures go through JPEG."""
+        settings = self._settings
+        for index in self._drawn(len(pictures), settings.jpeg):
+            quality = round(self._uniform(1, *settings.jpeg_qualities).item())
+            grey = (pictures[index] * 255).round().to(torch.uint8)
+            pictures[index] = decode_jpeg(encode_jpeg(grey, quality), ImageReadMode.UNCHANGED).float() / 255
+        return pictures
+
+    def _foreign_borders(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Some pictures get the outer ring of another one."""
+        size, settings = pictures.shape[-1], self._settings
+        lenders = pictures[torch.randperm(len(pictures), generator=self._random)]
+        for index in self._drawn(len(pictures), settings.borders):
+            width = int(self._uniform(1, *settings.border_widths).item() * size)
+            inner = pictures[index, :, width : size - width, width : size - width].clone()
+            pictures[index] = lenders[index]
+            pictures[index, :, width : size - width, width : size - width] = inner
+        return pictures
+
+    def _drawn(self, count: int, share: float) -> list[int]:
+        """The pictures that something happens to."""
+        return torch.nonzero(torch.rand(count, generator=self._random) < share).flatten().tolist()
+
     def _bars(self, pictures: torch.Tensor) -> torch.Tensor:
         """Some pictures get the black bars that a letterbox gives to a film that is not square."""
         size, settings = pictures.shape[-1], self._settings
-        for index in (
-            torch.nonzero(torch.rand(len(pictures), generator=self._random) < settings.bar_share).flatten().tolist()
-        ):
+        for index in self._drawn(len(pictures), settings.bar_share):
             bar = int(self._uniform(1, 0.01, settings.bars).item() * size)
             axis = 1 + int(torch.randint(2, (1,), generator=self._random).item())
             pictures[index].narrow(axis, 0, bar).zero_()

@@ -5,10 +5,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import ConfigurationError
-from core.models.card import Identifier, InputSpec, Label, Scope
+from core.models.card import Identifier, InputSpec, Label, Scope, Task
 
 DATA_VARIABLE = "RADLENS_DATA"
 
@@ -23,6 +23,7 @@ class ModelSection(_Section):
     id: Identifier
     version: str
     title: str
+    task: Task = "classification"
     architecture: str
     head: Literal["sigmoid", "softmax"]
     labels: tuple[Label, ...]
@@ -40,7 +41,7 @@ class DataSection(_Section):
     """Which rows train and which are held out, how many simulated films are mixed in, and how many more measure.
 
     ``label_column`` is the column of index.csv that names the class; ``further_splits`` are measured for the card and
-    used for nothing else.
+    used for nothing else. ``probes``: ask also whether labels can be told without the place of findings.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DataSection(_Section):
     simulated_films: Annotated[int, Field(ge=0)] = 0
     simulated_seed: int = 10_000
     evaluation_films: Annotated[int, Field(ge=0)] = 320
+    probes: bool = False
 
 
 class FitSection(_Section):
@@ -59,7 +61,12 @@ class FitSection(_Section):
 
     ``imbalance``: "weighted" raises the loss of rare labels, "balanced" draws rare classes more often, "focal" lowers the
     loss of what is answered well already (Lin et al. 2017, arXiv 1708.02002), "none" does nothing.
+    ``start_from``: the id of a model whose layers of the same name and size are taken over as they stand (outlines only).
     ``head_rate``: how much faster the last layer learns; after mean pooling a small lesion moves it only a little.
+    ``box_weight`` pulls the evidence map into boxes and outlines, ``place_weight`` is the part of its strongest cell therein;
+    ``centre_weight`` pulls the map to zero along the picture's edges, ``peak_weight`` teaches the strongest cells beside
+    the mean of all.
+    ``patience``: stop after so many epochs without a lower held-out loss, and keep the weights of the best; 0: never.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -71,14 +78,24 @@ class FitSection(_Section):
     imbalance: Literal["weighted", "balanced", "focal", "none"] = "weighted"
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     box_weight: Annotated[float, Field(ge=0)] = 0.0
+    place_weight: Annotated[float, Field(ge=0)] = 0.3
+    centre_weight: Annotated[float, Field(ge=0)] = 0.0
+    peak_weight: Annotated[float, Field(ge=0)] = 0.0
     head_rate: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    patience: Annotated[int, Field(ge=0)] = 0
+    start_from: str = ""
 
 
 class AugmentSection(_Section):
     """What varies in training; each range is drawn evenly. ``mirror`` exchanges left and right: never for chests.
 
-    ``rotation`` in degrees, ``shift`` and ``bars`` in shares of the side, ``soften`` and ``bar_share`` in shares of pictures.
+    ``rotation`` in degrees; ``shift``, ``bars`` and ``border_widths`` in shares of the side. Shares of pictures: ``soften``
+    (fewer pixels, as after a smaller export, down to one of ``resolutions``), ``jpeg`` (stored with one of ``jpeg_qualities``
+    and opened again), ``bar_share`` (black bars), ``borders`` (the outer ring is that of another picture of the batch, so
+    that nothing can be learnt from it). ``transplants`` is the share of healthy pictures that get a finding of the labels
+    ``transplanted`` from its box in another, or healthy tissue in its place.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 5.0
@@ -91,7 +108,21 @@ class AugmentSection(_Section):
     soften: Annotated[float, Field(ge=0, le=1)] = 0.15
     bar_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     bars: Annotated[float, Field(ge=0, le=0.5)] = 0.06
+    resolutions: tuple[float, float] = (0.6, 0.9)
+    jpeg: Annotated[float, Field(ge=0, le=1)] = 0.0
+    jpeg_qualities: tuple[int, int] = (25, 95)
+    borders: Annotated[float, Field(ge=0, le=1)] = 0.0
+    border_widths: tuple[float, float] = (0.04, 0.14)
+    transplants: Annotated[float, Field(ge=0, le=1)] = 0.0
+    transplanted: tuple[str, ...] = ()
     mirror: bool = False
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> "AugmentSection":
+        for name, value in self:
+            if name != "transplanted" and isinstance(value, tuple) and value[0] > value[1]:
+                raise ValueError(f"{name} must be a lower and an upper end, not {list(value)}")
+        return self
 
 
 class TrainingConfiguration(_Section):

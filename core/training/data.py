@@ -29,6 +29,8 @@ BOXES_COLUMN = "nih_boxes"
 OWN_BOX_COLUMN = "bbox_xywh"
 # A picture of the same size, not black where the finding is.
 MASK_COLUMN = "mask"
+# How the groups of simulated films begin.
+SIMULATED = "simulated-"
 Mask = npt.NDArray[np.bool_]
 GROUP_COLUMNS = ("patient_id", "patient", "neardup_group")
 
@@ -113,15 +115,31 @@ def truths_of(row: Row, labels: Sequence[str], classes: Iterable[str], column: s
 
 
 def boxes_of(row: Row, labels: Sequence[str], column: str = "label") -> dict[str, list[Box]]:
-    """The row's boxes by label code, in pixels of the stored picture."""
+    """The row's boxes by label code, in pixels of the stored picture.
+
+    Raises ConfigurationError naming the row whose boxes cannot be read.
+    """
     found: dict[str, list[Box]] = {}
-    if row.get(OWN_BOX_COLUMN) and row[column].lower() in labels:
-        x, y, width, height = json.loads(row[OWN_BOX_COLUMN])
-        found[row[column].lower()] = [(x, y, width, height)]
-    for box in json.loads(row.get(BOXES_COLUMN) or "[]"):
-        if (code := box["label"].lower()) in labels:
-            found.setdefault(code, []).append((box["x"], box["y"], box["w"], box["h"]))
+    try:
+        if row.get(OWN_BOX_COLUMN) and row[column].lower() in labels:
+            found[row[column].lower()] = [_box(json.loads(row[OWN_BOX_COLUMN]))]
+        for box in json.loads(row.get(BOXES_COLUMN) or "[]"):
+            if (code := box["label"].lower()) in labels:
+                found.setdefault(code, []).append(_box([box[side] for side in ("x", "y", "w", "h")]))
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise ConfigurationError(
+            f"The boxes of {row['file']} in index.csv cannot be read; expected [x, y, width, height] in {OWN_BOX_COLUMN} "
+            f'or [{{"label", "x", "y", "w", "h"}}, ...] in {BOXES_COLUMN}.'
+        ) from exc
     return found
+
+
+def _box(sides: Sequence[float]) -> Box:
+    """Four finite numbers with a width and a height above 0; else ValueError or TypeError."""
+    x, y, width, height = (float(side) for side in sides)
+    if not (np.isfinite((x, y, width, height)).all() and width > 0 and height > 0):
+        raise ValueError(sides)
+    return x, y, width, height
 
 
 def read_mask(folder: Path, row: Row) -> Mask:
@@ -153,7 +171,7 @@ def load_split(
             unreadable.append(row["file"])
             continue
         entry = to_model_input(scan, 0, spec)
-        pictures.append(_eight_bits(entry.tensor, spec))
+        pictures.append(eight_bits(entry.tensor, spec))
         boxes.append(_boxes_to_model(boxes_of(row, labels, column), entry.letterbox))
         kept.append(row)
         if progress:
@@ -180,11 +198,16 @@ def simulated_findings(labels: Sequence[str]) -> list[str]:
 
 
 def check_labels(examples: Examples, labels: Sequence[str]) -> None:
-    """Raise ConfigurationError for a label that no example says anything of: misspelt, or not in the data."""
+    """Raise ConfigurationError for a label that no example says anything of (misspelt, or not in the data) or that none has."""
     for label, column in zip(labels, examples.truths.T, strict=True):
         if bool(np.isnan(column).all()):
             raise ConfigurationError(
                 f"The training data knows nothing of the label {label!r}; check its name in index.csv."
+            )
+        if not bool((column == 1).any()):
+            raise ConfigurationError(
+                f"No training picture has the label {label!r}: an empty class cannot be learnt. Add pictures of it, or take "
+                "the label out of the configuration."
             )
 
 
@@ -198,7 +221,7 @@ def simulated_examples(
         finding = findings[index // 2 % len(findings)] if index % 2 else None
         scan, film = simulated_scan(seed + index, finding, rows=spec.size, columns=spec.size)
         entry = to_model_input(scan, 0, spec)
-        pictures.append(_eight_bits(entry.tensor, spec))
+        pictures.append(eight_bits(entry.tensor, spec))
         said = {finding, "abnormal"} if finding else {"normal", "no_finding"}
         truths.append([float(label in said) for label in labels])
         known = {finding: [film.box_xywh]} if finding and film.box_xywh else {}
@@ -206,7 +229,7 @@ def simulated_examples(
         if progress:
             progress(index + 1, count)
     stack = torch.cat(pictures) if pictures else torch.empty(0, spec.channels, spec.size, spec.size, dtype=torch.uint8)
-    groups = tuple(f"simulated-{seed + i}" for i in range(count))
+    groups = tuple(f"{SIMULATED}{seed + i}" for i in range(count))
     return Examples(stack, np.array(truths, np.float32).reshape(-1, len(labels)), tuple(boxes), groups)
 
 
@@ -221,7 +244,7 @@ def joined(first: Examples, second: Examples) -> Examples:
     )
 
 
-def _eight_bits(tensor: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+def eight_bits(tensor: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     """Eight bits are enough to learn from and a quarter of the memory."""
     return ((tensor * spec.std + spec.mean) * 255).round().clamp(0, 255).to(torch.uint8)
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.answer import Answer, Failed, Withheld
+from dashboard.outlines import outline_table
 from dashboard.pixel_panel import pixel_panel
 from dashboard.texts import t
 from dashboard.viewer.strip import slice_scores
@@ -16,6 +17,7 @@ from dashboard.widgets import (
     case_or_sentence,
     error_box,
     notes_field,
+    reader_choice,
     score_table,
     score_texts,
     series_choice,
@@ -43,6 +45,7 @@ def render() -> None:
         with place_for_picture:
             show_pixels(case)
     with right:
+        reader_choice(scan)
         answer = answer_with_progress(scan, frame) if wait_for_network() else None
         _verdicts(scan, answer)
         _answers(scan, answer)
@@ -81,15 +84,22 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
         if answer.warning:
             st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
             st.text(answer.warning)
-        score_table(answer)
+        if answer.analysis.masks:
+            outline_table(answer.model.card, answer.analysis, score_texts(answer))
+        else:
+            score_table(answer)
         _explanation(answer)
 
 
 def _explanation(answer: Answer) -> None:
     heatmap = answer.analysis.heatmap(answer.foremost_label)
     size = answer.model.card.input.size
+    cell = size // heatmap.evidence.shape[0]
     with st.expander(t("review.how_title")):
-        st.write(t("review.how", cell=size // heatmap.evidence.shape[0], size=size))
+        if answer.analysis.masks:
+            st.write(t("review.how_outline", cell=cell, size=size, half=size // 2))
+        else:
+            st.write(t("review.how", cell=cell, size=size))
 
 
 def _details(scan: "Scan") -> None:

@@ -6,7 +6,7 @@ shared.views ??= new Map();
 shared.mounts ??= new WeakMap();
 shared.look ??= {
   heat: true, opacity: 0.6, threshold: 0, contour: false, signed: false,
-  smooth: true, graphics: true, tool: "window", speed: 10,
+  smooth: true, graphics: true, outline: true, heatOfOutline: false, tool: "window", speed: 10,
 };
 
 function viewOf(header) {

@@ -11,6 +11,7 @@ function drawOver(viewer, context, place, ratio) {
   context.lineCap = "round";
   if (viewer.look.graphics && viewer.view.frame === viewer.header.frame) drawGraphics(viewer, context, place);
   if (viewer.view.fit && viewer.maps?.seen) hatch(context, place, viewer.maps.seen, ratio);
+  if (viewer.outlineShown()) drawOutline(viewer, context, place, ratio);
   if (viewer.look.contour && viewer.heatShown()) drawContours(viewer, context, place, ratio);
   viewer.lengths.here().forEach((line) => drawLine(viewer, context, place, line, ratio));
   if (viewer.lengths.cursor) drawCursor(context, place.toScreen(viewer.lengths.cursor), ratio);

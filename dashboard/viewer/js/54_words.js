@@ -46,6 +46,8 @@ function heatInWords(viewer) {
   const label = viewer.label();
   if (!viewer.maps || !label) return [viewer.say("viewer.alt_plain")];
   if (!viewer.heatIsHere()) return [viewer.say("viewer.no_heat_here")];
+  // The outline's own line says already that there is none.
+  if (viewer.outlines && !viewer.outlines.of(label.code)?.size) return [];
   const lines = [label.outcome ?? strongestInWords(viewer, label)];
   if (label.bias !== null && label.bias !== undefined) {
     lines.push(viewer.say("viewer.sum", { bias: short(label.bias), whole: short(label.whole), unit: viewer.maps.header.unit }));
@@ -79,6 +81,16 @@ function valueInWords({ header, frames, view, tones }, pixel) {
 }
 
 function evidenceInWords(viewer, x, y) {
+  return [probabilityInWords(viewer, x, y), heatValueInWords(viewer, x, y)].filter(Boolean).join("\n");
+}
+
+function probabilityInWords(viewer, x, y) {
+  if (!viewer.outlines || !viewer.heatIsHere()) return "";
+  const value = viewer.outlines.at(viewer.view.label, [x + 0.5, y + 0.5]);
+  return viewer.say("viewer.probe_probability", { value: (value || 0).toFixed(2) });
+}
+
+function heatValueInWords(viewer, x, y) {
   if (!viewer.heatShown()) return "";
   const value = viewer.maps.at(viewer.maps.map(viewer.view.label), [x + 0.5, y + 0.5]);
   const signed = `${value >= 0 ? "+" : "−"}${Math.abs(value).toPrecision(2)}`;

@@ -20,6 +20,7 @@ const KEYS = {
   h: (viewer) => viewer.act("flipHorizontal"),
   v: (viewer) => viewer.act("flipVertical"),
   m: (viewer) => viewer.act("heat"),
+  o: (viewer) => viewer.act("outline"),
   c: (viewer) => viewer.act(viewer.look.contour ? "colour" : "contour"),
   s: (viewer) => viewer.act("swipe"),
   "[": (viewer) => viewer.setLook({ opacity: clamp(viewer.look.opacity - 0.1, 0, 1) }, "table"),
@@ -40,7 +41,7 @@ const KEYS = {
 const KEY_LIST = [
   ["W P Z L", "viewer.keys_tools"], ["B / D, J / K", "viewer.keys_window"], ["1 … 9", "viewer.keys_presets"],
   ["+ − F N", "viewer.keys_zoom"], ["⇧ ← → ↑ ↓", "viewer.keys_pan"], ["R ⇧R H V I", "viewer.keys_turn"],
-  ["M C S [ ]", "viewer.keys_heat"], ["↑ ↓ Home End", "viewer.keys_slices"], ["Space", "viewer.keys_play"],
+  ["M O C S [ ]", "viewer.keys_heat"], ["↑ ↓ Home End", "viewer.keys_slices"], ["Space", "viewer.keys_play"],
   ["Enter ← → ↑ ↓", "viewer.keys_length"], ["Del", "viewer.keys_delete"], ["0", "viewer.keys_reset"],
   ["Esc", "viewer.keys_leave"],
 ];

@@ -118,7 +118,8 @@ class Controls {
     }
     press("invert", view.invert);
     press("planes", view.planes);
-    press("heat", look.heat);
+    press("heat", look[viewer.heatSwitch()]);
+    press("outline", look.outline);
     press("colour", !look.contour);
     press("contour", look.contour);
     press("swipe", view.swipe !== null);
@@ -163,12 +164,19 @@ class Controls {
     const there = Boolean(viewer.maps?.header.labels.length);
     for (const element of this.root.querySelectorAll(".heat-bar, .heat-only")) element.hidden = !there;
     if (there) this.one(".label").value = viewer.view.label;
+    const button = this.one("[data-do=outline]");
+    button.hidden = !viewer.outlines;
+    button.disabled = !viewer.outlines;
     this.#updateLegend();
   }
 
   #updateLegend() {
     const { viewer } = this;
     const { maps, look } = viewer;
+    const outline = this.one(".outline-legend");
+    outline.hidden = !outlineInWords(viewer);
+    outline.querySelector(".swatch").hidden = !viewer.outlineShown();
+    setText(outline.querySelector(".meaning"), outlineInWords(viewer));
     const legend = this.one(".legend");
     legend.hidden = !viewer.heatShown();
     if (legend.hidden) return;

@@ -34,13 +34,17 @@ function drawnPicture(viewer) {
   drawOver(viewer, lines, place, ratio);
   drawMarks(viewer, lines, place, ratio);
   const canvas = document.createElement("canvas");
-  const legend = viewer.heatShown() ? 40 * ratio : 0;
+  const outline = viewer.outlineShown() ? 30 * ratio : 0;
+  const legend = (viewer.heatShown() ? 40 * ratio : 0) + outline;
   Object.assign(canvas, { width, height: Math.round(height + legend + 30 * ratio) });
   const context = canvas.getContext("2d");
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(screen.canvas, 0, 0);
   context.drawImage(over, 0, 0);
-  if (legend) drawLegend(viewer, context, height + 8 * ratio, ratio);
+  if (outline) {
+    write(context, outlineInWords(viewer), [10 * ratio, height + 20 * ratio], ratio, { colour: OUTLINE_COLOUR, size: 12 });
+  }
+  if (viewer.heatShown()) drawLegend(viewer, context, height + outline + 8 * ratio, ratio);
   write(context, viewer.say("viewer.footer"), [width / 2, canvas.height - 10 * ratio], ratio, { align: "center", size: 12 });
   return canvas;
 }

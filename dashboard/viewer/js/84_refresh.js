@@ -119,7 +119,7 @@ class Refresh {
     drawOver(viewer, viewer.canvas.getContext("2d"), place, devicePixelRatio);
     placeMarks(viewer.one(".single"), edgeMarks(header.orientation, view.turn));
     const divider = viewer.one(".divider");
-    divider.hidden = view.swipe === null || !viewer.heatShown();
+    divider.hidden = view.swipe === null || !(viewer.heatShown() || viewer.outlineShown());
     divider.style.left = `${100 * (view.swipe ?? 0)}%`;
     divider.setAttribute("aria-valuenow", String(Math.round(100 * (view.swipe ?? 0))));
   }
@@ -133,7 +133,8 @@ class Refresh {
     setText(viewer.one(".facts"), grey ? viewer.say("viewer.facts", { w: short(width), c: short(centre) }) : "");
     setText(viewer.one(".position"), header.frames > 1 ? viewer.position() : "");
     setText(viewer.one(".note"), notes(viewer).join("\n"));
-    viewer.canvas.setAttribute("aria-label", `${viewer.say("viewer.canvas")} ${viewer.one(".caption").textContent}`);
+    const words = [viewer.say("viewer.canvas"), outlineInWords(viewer), viewer.one(".caption").textContent];
+    viewer.canvas.setAttribute("aria-label", words.filter(Boolean).join(" "));
     Object.assign(viewer.root.dataset, {
       id: header.id, frame: view.frame, zoom: Math.round(viewer.zoomPercent()), window: `${centre}/${width}`,
       label: view.label ?? "", preview: String(!frames.full(view.frame)), ready: "true",
@@ -142,10 +143,11 @@ class Refresh {
 }
 
 function notes(viewer) {
-  const { header, view, frames, maps, look, say } = viewer;
+  const { header, view, frames, maps, outlines, look, say } = viewer;
   const found = [];
+  if (outlines && viewer.heatIsHere() && !outlines.of(view.label)?.size) found.push(say("viewer.outline_nothing"));
   if (!frames.full(view.frame)) found.push(say(frames.broken ? "viewer.not_loaded" : "viewer.preview"));
-  if (maps && look.heat && !viewer.heatIsHere()) found.push(say("viewer.no_heat_here"));
+  if (maps && look[viewer.heatSwitch()] && !viewer.heatIsHere()) found.push(say("viewer.no_heat_here"));
   if (!header.orientation) found.push(say("viewer.orientation_unknown"));
   return found;
 }

@@ -68,6 +68,7 @@ class Viewer {
     if (arrived !== this.mapsMessage) {
       this.mapsMessage = arrived;
       this.maps = arrived && new HeatMaps(arrived, this.header);
+      this.outlines = arrived?.header.masks ? new Outlines(arrived, this.header) : null;
       this.controls.fillLabels();
       if (this.maps && !this.label()) this.view.label = this.maps.header.label;
     }
@@ -89,9 +90,19 @@ class Viewer {
     return this.maps?.frame === this.view.frame;
   }
 
+  // Where there is an outline, it comes first: the heatmap has a switch of its own there.
+  heatSwitch() {
+    return this.outlines ? "heatOfOutline" : "heat";
+  }
+
+  outlineShown() {
+    const drawn = this.look.outline && this.outlines?.of(this.view.label)?.size;
+    return Boolean(drawn && this.heatIsHere() && !this.view.planes);
+  }
+
   heatShown() {
     const label = this.label();
-    return Boolean(this.look.heat && label && !label.outcome && this.heatIsHere() && !this.view.planes);
+    return Boolean(this.look[this.heatSwitch()] && label && !label.outcome && this.heatIsHere() && !this.view.planes);
   }
 
   // The first column with heat on the screen of ``place``, which the divider crosses at the same point of the picture.
