@@ -135,9 +135,8 @@ def explain(
         np.save(mask, outline.on_scan_grid())
     score = analysis.prediction.scores[heatmap.label]
     outcome = f" {heatmap.outcome}" if heatmap.outcome else ""
-    messages.print(
-        f"{model_id} {heatmap.method if outline else method.value} {heatmap.label}: score {score:.3f}, evidence in {heatmap.unit}.{outcome}"
-    )
+    named = f"{model_id} {heatmap.method if outline else method.value} {heatmap.label}"
+    messages.print(f"{named}: score {score:.3f}, evidence in {heatmap.unit}.{outcome}")
 
 
 @app.command()

@@ -62,15 +62,16 @@ def _row(label: "Label", mask: "Mask", score: str) -> str:
 
 
 def _dice_text(card: "ModelCard") -> str:
-    """How well the model's outlines agree with those of people, from its card."""
+    """How well the model's outlines agree with those of people and how often they are made up, from its card."""
     found = next((e.segmentation for e in card.evaluations if e.segmentation), None)
     if found is None:
         return t("outline.not_measured")
-    dice = found.overlap.dice
-    return t(
+    dice, false = found.overlap.dice, found.false_masks
+    words = t(
         "outline.dice",
         dice=f"{dice.value:.2f}",
         low=f"{dice.low:.2f}",
         high=f"{dice.high:.2f}",
         n=found.overlap.pictures,
     )
+    return words if false is None else f"{words} {t('outline.made_up', share=f'{false.value:.0%}', n=found.normals)}"

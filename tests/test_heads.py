@@ -84,17 +84,18 @@ def op_norm(probability: float, point: float) -> float:
     return probability / (2 * point) if probability < point else 1 - (1 - probability) / (2 * (1 - point))
 
 
+@pytest.mark.parametrize("side", [-1, 1])
 @pytest.mark.parametrize("point", [0.02, 0.3, 0.97])
-def test_scores_are_stretched_so_that_a_published_point_stands_at_one_half(point: float) -> None:
+def test_scores_are_stretched_so_that_a_published_point_stands_at_one_half(point: float, side: int) -> None:
     stated = card(published_points={"abnormal": point})
     network = seeded("compact-resnet")
     with torch.no_grad():
-        network.fc.bias[0] = float(np.log(point / (1 - point)))
-        network.fc.weight[0] *= 0.2
+        network.fc.bias[0] = float(np.log(point / (1 - point))) + side
+        network.fc.weight[0] *= 0.01
     answer = analyse(prepare(stated, network), simulated_scan(3, "mass")[0]).prediction
     probability = 1 / (1 + np.exp(-answer.logits["abnormal"]))
     assert answer.scores["abnormal"] == pytest.approx(op_norm(probability, point), abs=1e-5)
-    assert (answer.scores["abnormal"] >= 0.5) == (probability >= point)
+    assert (answer.scores["abnormal"] >= 0.5) == (probability >= point) == (side > 0)
     assert answer.scores["mass"] == pytest.approx(1 / (1 + np.exp(-answer.logits["mass"])), abs=1e-6)
     assert (stated.threshold("abnormal"), stated.threshold("mass")) == (0.5, None)
 

@@ -82,6 +82,22 @@ def test_the_reader_changes_to_the_outline_and_back() -> None:
     assert "masks" not in messages(app, "maps")[0]
 
 
+def test_the_page_says_how_well_the_model_outlines_and_how_often_it_makes_something_up(models: Path) -> None:
+    interval = {"value": 0.71, "low": 0.6, "high": 0.8}
+    overlap = {"pictures": 40, "dice": interval, "median_dice": 0.8, "iou": interval}
+    known = read_catalogue().cards["a-lesion-outline"]
+    segmentation = {"overlap": overlap, "missed": 3, "normals": 20, "false_masks": {**interval, "value": 0.35}}
+    measured = {"data": "d", "split": "val", "images": 60, "labels": {}, "segmentation": segmentation}
+    path = models / known.id / "card.json"
+    stated = json.loads(path.read_text())
+    measured["weights_sha256"] = stated["weights_sha256"]
+    path.write_text(json.dumps({**stated, "evaluations": [measured]}))
+    cache.catalogue.clear()
+    app = reader(page_of(ultrasound())).select("a-lesion-outline").run()
+    assert "mean Dice of 0.71 (0.60 to 0.80, 40 pictures)" in words(app)
+    assert "In 35% of 20 held-out pictures without a lesion something was outlined" in words(app)
+
+
 def test_without_spacing_the_area_is_called_unknown() -> None:
     app = reader(page_of(ultrasound())).select("a-lesion-outline").run()
     assert "no pixel spacing" in html(app)
