@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.errors import ModelError, NoFittingModel
+from core.errors import NoFittingModel
 from core.models.catalogue import WEIGHTS_FILE
 from dashboard import cache, state
 from dashboard.answer import card_for
@@ -86,12 +86,9 @@ def _read_with(card: "ModelCard", read_by: str | None) -> None:
         return
     if not st.button(t("models.read"), width="stretch") or not wait_for_network():
         return
-    try:
-        cache.model(card.id)
-    except ModelError as exc:
-        error_box(t("models.inactive"), str(exc))
+    if problem := state.try_model_by_hand(case.scan.digest, card.id):
+        error_box(t("models.inactive"), problem)
         return
-    state.choose_model_by_hand(case.scan.digest, card.id)
     st.success(t("models.now_reads", title=literal(card.title)))
 
 

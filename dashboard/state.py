@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.errors import ScanError
+from core.errors import ModelError, ScanError
 from dashboard import cache
 from dashboard.frames import Offer
 
@@ -27,6 +27,7 @@ _UPLOADS = "upload_number"
 _VISITED = "visited"
 _MODELS = "models_chosen_by_hand"
 _CHECKED, _ADDED, _WEIGHTS = "checked_model", "added_model", "weights_number"
+_INACTIVE = "inactive_model"
 
 _FRAME = "frame"
 _SLICE_RUN = "slice_run"
@@ -237,8 +238,26 @@ def choose_model_by_hand(case_key: str, model_id: str) -> None:
 
 
 def take_chosen_reader(key: str, case_key: str) -> None:
-    """Read a case with the model that the reader picked in the widget of that key."""
-    choose_model_by_hand(case_key, st.session_state[key])
+    """Read a case with the model that the reader picked in the widget of that key, if it works."""
+    if problem := try_model_by_hand(case_key, st.session_state[key]):
+        del st.session_state[key]
+        st.session_state[_INACTIVE] = problem
+
+
+def try_model_by_hand(case_key: str, model_id: str) -> str | None:
+    """Read a case with this model once it has loaded and passed its self-test; else why not, and the former stays active."""
+    try:
+        cache.model(model_id)
+    except ModelError as exc:
+        return str(exc)
+    choose_model_by_hand(case_key, model_id)
+    return None
+
+
+def inactive_model() -> str | None:
+    """Why the model that was picked last could not become active, said once."""
+    problem: str | None = st.session_state.pop(_INACTIVE, None)
+    return problem
 
 
 def checked_model() -> "CompatibilityReport | str | None":

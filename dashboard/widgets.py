@@ -185,8 +185,10 @@ def withheld_box(scan: "Scan", withheld: Withheld) -> None:
             t("withheld.model"), list(titles), format_func=lambda identifier: titles[identifier], key=state.BY_HAND
         )
         if right.button(t("withheld.choose"), width="stretch"):
-            state.choose_model_by_hand(scan.digest, chosen)
-            st.rerun()
+            if problem := state.try_model_by_hand(scan.digest, chosen):
+                error_box(t("models.inactive"), problem)
+            else:
+                st.rerun()
 
 
 def reader_choice(scan: "Scan") -> None:
@@ -205,6 +207,8 @@ def reader_choice(scan: "Scan") -> None:
         on_change=state.take_chosen_reader,
         args=(key, scan.digest),
     )
+    if problem := state.inactive_model():
+        error_box(t("models.inactive"), problem)
 
 
 def answer_with_progress(scan: "Scan", frame: int) -> Answer | Withheld | Failed:

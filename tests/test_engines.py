@@ -132,3 +132,21 @@ def test_a_layer_that_does_not_exist_is_named_in_a_sentence() -> None:
 def test_a_network_whose_course_depends_on_the_picture_is_rejected() -> None:
     with pytest.raises(ModelRejected, match="depends on its input"):
         trace(BranchingNet())
+
+
+class FlatteningNet(nn.Module):
+    """Pooling, flattening as the test asks for, one linear layer."""
+
+    def __init__(self, **dims: int) -> None:
+        super().__init__()
+        self.conv, self.fc, self._dims = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3), dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 3)."""
+        pooled = functional.adaptive_avg_pool2d(self.conv(x), 1)
+        return self.fc(pooled.flatten(**self._dims))
+
+
+@pytest.mark.parametrize("dims", [{"start_dim": 1}, {"start_dim": 1, "end_dim": -1}])
+def test_flattening_by_name_is_flattening(dims: dict[str, int]) -> None:
+    assert CutNetwork(trace(FlatteningNet(**dims).eval()), "conv").linear_tail is not None

@@ -9,8 +9,10 @@ from streamlit.testing.v1 import AppTest
 from core.models import torchxrayvision
 from core.models.catalogue import read_catalogue
 from dashboard import cache
+from dashboard.texts import texts
 from tests.networks import publish, seeded
 from tests.test_checking import bytes_of, trained
+from tests.test_pages import APP
 from tests.test_torchxrayvision import release, tiny
 
 
@@ -167,3 +169,16 @@ def test_a_download_that_fails_is_said_and_adds_nothing(monkeypatch: pytest.Monk
     assert not app.exception
     assert "cannot be downloaded" in words(app)
     assert set(read_catalogue().cards) == {"tiny"}
+
+
+def test_on_review_a_model_that_fails_leaves_the_former_one_active(model_folder: Path) -> None:
+    publish(model_folder, seeded("compact-resnet", seed=1), id="unlike", title="Other model")
+    weights = model_folder / "unlike" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    next(box for box in app.selectbox if box.label == texts()["review.read_by"]).set_value("unlike").run()
+    assert not app.exception
+    assert "stays inactive" in words(app)
+    assert "Tiny chest model" in "\n".join(element.proto.body for element in app.get("html"))
+    app.run()
+    assert "stays inactive" not in words(app)

@@ -153,7 +153,8 @@ def _is_mean_over_grid(tail: fx.GraphModule, node: Node) -> bool:
 def _is_flatten(tail: fx.GraphModule, node: Node) -> bool:
     if isinstance(_module(tail, node), nn.Flatten):
         return True
-    return node.target in (torch.flatten, "flatten") and node.args[1:] in ((1,), (1, -1))
+    dims = (*node.args[1:], *(node.kwargs[name] for name in ("start_dim", "end_dim") if name in node.kwargs))
+    return node.target in (torch.flatten, "flatten") and dims in ((1,), (1, -1))
 
 
 def _is_linear(tail: fx.GraphModule, node: Node) -> bool:
