@@ -14,6 +14,8 @@
   * AnalysisError: the network gave no usable answer
   * UnknownLabel: the model has no such label
   * UnknownLayer: the network has no such layer
+  * UnknownMethod: there is no such method of making a heatmap
+  * Stopped: the reader stopped the work
   * ConfigurationError: a setting or training configuration that cannot be used
 
 A message says what was expected, what came and what to do, in one sentence, without a path, a traceback or anything that
@@ -75,6 +77,14 @@ class UnknownLabel(RadLensError):
 
 class UnknownLayer(RadLensError):
     """The network has no such layer."""
+
+
+class UnknownMethod(RadLensError):
+    """There is no such method of making a heatmap."""
+
+
+class Stopped(RadLensError):
+    """The reader stopped the work, or left the case that it was for."""
 
 
 class ConfigurationError(RadLensError):

@@ -4,7 +4,8 @@ The body runs from the picture to the target activations, the tail from there to
 use one network at the same time. Gradients, where they are needed at all, run through the tail only.
 """
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,6 +60,32 @@ class CutNetwork:
             logits, *kept_late = tail(target, *crossings)
         values = dict(zip(early + late, [*kept, *kept_late], strict=True))
         return Pass(logits[0], target[0], {name: values[name][0] for name in layers}, tuple(crossings))
+
+    @property
+    def layers(self) -> Collection[str]:
+        """The names of all layers there are."""
+        return self._traced.layers.keys()
+
+    def at(self, target_layer: str) -> "CutNetwork":
+        """The same network, cut at another layer; the weights are shared.
+
+        Raises UnknownLayer.
+        """
+        return CutNetwork(self._traced, target_layer)
+
+    def answer(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The outputs for n pictures (n, channels, size, size), in inference mode."""
+        with torch.inference_mode():
+            return self._traced.module(pictures)
+
+    def whole(self) -> fx.GraphModule:
+        """A copy of the network of one's own, weights included."""
+        return copy.deepcopy(self._traced.module)
+
+    def halves(self) -> tuple[fx.GraphModule, fx.GraphModule]:
+        """Copies of one's own of body, picture -> (target, *crossings), and tail, these -> (outputs,)."""
+        body, tail, _, _ = self._parts(())
+        return copy.deepcopy(body), copy.deepcopy(tail)
 
     def _build_parts(
         self, layers: tuple[str, ...]
