@@ -1,4 +1,7 @@
-"""The command line: ``python -m core predict | show | explain | train | evaluate | curves | unpack-medmnist | check-model | samples``."""
+"""The command line.
+
+``python -m core predict | show | explain | trust | train | evaluate | curves | unpack-medmnist | check-model | samples``.
+"""
 
 import json
 from enum import StrEnum
@@ -12,6 +15,8 @@ from rich.text import Text
 
 from core.console import REFUSED, USAGE_ERROR, JsonOption, fail, messages, output, usage
 from core.errors import ScanError
+from core.explaining.registry import DEFAULT_METHOD, METHODS
+from core.explaining_commands import register as register_explaining
 from core.model_commands import register as register_models
 from core.models.catalogue import read_catalogue
 from core.models.scope import choose_model
@@ -22,15 +27,15 @@ from core.training_commands import register as register_training
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 register_training(app)
 register_models(app)
+register_explaining(app)
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or auto: chosen by modality and body part.")]
 SeriesOption = Annotated[int, typer.Option("--series", min=0, help="Which scan of several, from 0.")]
 
 
-class Method(StrEnum):
-    """The explanation methods by name."""
-
-    gradcam = "gradcam"
+# The explanation methods by name.
+Method = StrEnum("Method", [(method.name, method.name) for method in METHODS])  # type: ignore[misc]
+DEFAULT = Method(DEFAULT_METHOD)
 
 
 @app.command()
@@ -101,7 +106,11 @@ def explain(
     model: ModelOption = AUTO,
     series: SeriesOption = 0,
     frame: Annotated[int, typer.Option("--frame", min=0, help="Frame of a multi-frame file, from 0.")] = 0,
-    method: Annotated[Method, typer.Option("--method")] = Method.gradcam,
+    method: Annotated[Method, typer.Option("--method")] = DEFAULT,
+    layer: Annotated[str | None, typer.Option("--layer", help="Layer to look at; else the one in the card.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Why the label and not this one: the difference of two logits.")
+    ] = None,
 ) -> None:
     """The heatmap of one label, and its outline where the model draws one, as a picture and as numbers."""
     study = _study_or_exit(path)
@@ -122,7 +131,14 @@ def explain(
     loaded = usage(lambda: load_model(model_id))
     analysis = usage(lambda: analyse(loaded, scan, frame))
     heatmap = usage(lambda: analysis.heatmap(label))
-    evidence, outline = analysis.on_scan_grid(heatmap.label), analysis.masks.get(heatmap.label)
+    notes: tuple[str, ...] = ()
+    if method != DEFAULT or layer or against:
+        from core.explaining.explanation import explain as explained
+
+        found = usage(lambda: explained(loaded, scan, frame, method=method.value, layer=layer, against=against))
+        heatmap, notes = found.heatmaps[heatmap.label], found.notes
+    evidence = analysis.letterbox.to_scan_grid(heatmap.evidence)
+    outline = analysis.masks.get(heatmap.label)
     if mask and outline is None:
         fail(f"{model_id} draws no outline; leave --mask out or choose a model that does.", USAGE_ERROR)
     if out:
@@ -135,8 +151,11 @@ def explain(
         np.save(mask, outline.on_scan_grid())
     score = analysis.prediction.scores[heatmap.label]
     outcome = f" {heatmap.outcome}" if heatmap.outcome else ""
-    named = f"{model_id} {heatmap.method if outline else method.value} {heatmap.label}"
-    messages.print(f"{named}: score {score:.3f}, evidence in {heatmap.unit}.{outcome}")
+    versus = f", not {heatmap.against}" if heatmap.against else ""
+    scale = "; colours: from 0 to the strongest place of this scan" if heatmap.per_scan else ""
+    named = f"{model_id} {heatmap.method} {heatmap.label}{versus}"
+    told = " ".join([f"score {score:.3f}, evidence in {heatmap.unit}{scale}.{outcome}", *notes])
+    messages.print(f"{named}: {told}")
 
 
 @app.command()

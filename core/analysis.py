@@ -39,8 +39,9 @@ class Prediction:
 class Heatmap:
     """Signed evidence for one label: ``evidence`` (h, w) float32 on the feature grid, before any ReLU, in ``unit``.
 
-    ``bias`` is what the cells leave to the logit where the map is exact, else None. ``limit`` is the end of the model's
-    colour scale, the same for every scan. ``absent`` says why there is nothing to explain, where nothing is outlined.
+    ``bias`` is what the cells leave to the logit where the map is exact, else None. ``limit`` is the end of the colour
+    scale: the model's, the same for every scan, or with ``per_scan`` the strongest place of any label on this scan.
+    ``absent`` says why there is nothing to explain. ``against``: the label that this one is compared with.
     """
 
     label: str
@@ -51,6 +52,8 @@ class Heatmap:
     method: str
     layer: str
     absent: str | None = None
+    against: str | None = None
+    per_scan: bool = False
 
     @property
     def outcome(self) -> str | None:
@@ -58,6 +61,8 @@ class Heatmap:
         if self.absent:
             return self.absent
         peak = float(self.evidence.max())
+        if peak > 0 and peak == float(self.evidence.min()):
+            return "Flat: every place counts the same, so the map points nowhere."
         if peak <= 0:
             return "No positive evidence: nothing in the picture speaks for this label."
         if peak < FAINT * self.limit:
@@ -172,7 +177,7 @@ def _heatmaps(model: Model, evidence: Evidence, masks: Mapping[str, Mask]) -> Ma
                 unit=unit,
                 bias=None if shown.bias is None else float(shown.bias[index]),
                 limit=card.evidence_limit,
-                method="seg-gradcam" if masks else "gradcam",
+                method="seg-gradcam" if masks else "evidence",
                 layer=card.target_layer,
                 absent=masks[code].outcome if masks else None,
             )

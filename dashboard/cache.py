@@ -7,9 +7,11 @@ import streamlit as st
 
 if TYPE_CHECKING:
     from core.analysis import Analysis
+    from core.explaining.explanation import Explanation
     from core.models.catalogue import Catalogue
     from core.models.loading import Model
     from core.scan import Scan
+    from dashboard.explanation_run import Question
 
 
 class StartUp:
@@ -100,6 +102,7 @@ def forget_session() -> None:
     """Drop what this session computed from its scans."""
     pixels.clear()
     analysis.clear()
+    explanation.clear()
 
 
 @st.cache_resource(scope="session", max_entries=4, show_spinner=False)
@@ -110,3 +113,13 @@ def analysis(digest: str, frame: int, weights_sha256: str, _scan: "Scan", _model
 
     layers = [layer.name for layer in convolution_layers(_model.network)]
     return analyse(_model, _scan, frame, layers=layers)
+
+
+@st.cache_resource(scope="session", max_entries=16, show_spinner=False)
+def explanation(
+    digest: str, weights_sha256: str, question: "Question", _scan: "Scan", _model: "Model"
+) -> "Explanation":
+    """Heatmaps by another method, from one forward pass, kept for this session only."""
+    from core.explaining.explanation import explain
+
+    return explain(_model, _scan, **question.arguments)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.explaining.faithfulness import FloatArray
     from core.models.card import ReliabilityBin
 
 Spec = dict[str, Any]
@@ -59,6 +60,33 @@ def epochs_spec(
     }
     mark = {"type": "line", "point": len(epochs) == 1}
     return {"data": {"values": values}, "mark": mark, "encoding": encoding, "height": 340}
+
+
+def curves_spec(
+    shares: "FloatArray", own: "FloatArray", chance: "FloatArray", names: tuple[str, str], axes: tuple[str, str]
+) -> Spec:
+    """The answer by the share of the picture: the map's order (p,) as a thick line, each random one (orders, p) thin."""
+    lines = [(names[0], "own", own), *((names[1], f"chance {i}", line) for i, line in enumerate(chance))]
+    values = [
+        {"share": float(share), "answer": float(value), "name": name, "line": line}
+        for name, line, column in lines
+        for share, value in zip(shares, column, strict=True)
+    ]
+    by_name = {"field": "name", "type": "nominal", "scale": {"domain": list(names)}}
+    encoding = {
+        "x": {**_quantitative("share", axes[0], [0, 1]), "axis": {"format": "%", "tickCount": 3}},
+        "y": _quantitative("answer", axes[1], None),
+        "detail": {"field": "line", "type": "nominal"},
+        "color": {
+            **by_name,
+            "scale": {"domain": list(names), "range": ["#3f8fbf", "#999999"]},
+            "title": None,
+            "legend": {"orient": "top", "direction": "vertical"},
+        },
+        # Also told apart without colour.
+        "size": {**by_name, "scale": {"domain": list(names), "range": [3, 1]}, "legend": None},
+    }
+    return {"data": {"values": values}, "mark": {"type": "line", "clip": True}, "encoding": encoding, "height": 200}
 
 
 def _quantitative(field: str, title: str, limits: list[float] | None) -> Spec:

@@ -11,7 +11,7 @@ from dashboard.texts import texts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from core.analysis import Analysis
+    from core.analysis import Analysis, Heatmap
     from core.masks import Mask
     from core.models.card import ModelCard
     from core.scan import Scan, Window
@@ -83,7 +83,7 @@ def maps_message(analysis: "Analysis", card: "ModelCard", case: str, label: str,
     header = {
         "kind": "maps", "id": case, "frame": analysis.frame, "rows": rows, "columns": columns,
         "letterbox": dataclasses.asdict(analysis.letterbox), "limit": maps[0].limit, "unit": maps[0].unit,
-        "label": label,
+        "label": label, "method": _method_words(maps[0], card), "per_scan": maps[0].per_scan,
         "labels": [_label(analysis, card, code, score_texts[code]) for code in card.label_codes],
     }  # fmt: skip
     masks = [analysis.masks[code] for code in card.label_codes if code in analysis.masks]
@@ -160,6 +160,18 @@ def _label(analysis: "Analysis", card: "ModelCard", code: str, score_text: str) 
     }
 
 
+def _method_words(heatmap: "Heatmap", card: "ModelCard") -> str | None:
+    """What the legend calls the maps, where they are not the analysis' own."""
+    from core.explaining.registry import DEFAULT_METHOD, find_method
+
+    own = heatmap.method in (DEFAULT_METHOD, "seg-gradcam")
+    if own and heatmap.against is None and heatmap.layer == card.target_layer:
+        return None
+    title = find_method(DEFAULT_METHOD if own else heatmap.method).title
+    other = next((label.words for label in card.labels if label.code == heatmap.against), None)
+    return f"{title} ({texts()['viewer.legend_against'].format(label=other)})" if other else title
+
+
 def _outline(mask: "Mask | None") -> dict[str, Any] | None:
     """From which probability on a pixel is outlined, and the outline's size in words; no size where there is none."""
     if mask is None:
@@ -168,8 +180,13 @@ def _outline(mask: "Mask | None") -> dict[str, Any] | None:
 
 
 def _whole(analysis: "Analysis", card: "ModelCard", code: str) -> float:
-    """What a map and its bias sum to: the logit, or for a softmax head how far it lies above the mean of all."""
+    """What a map and its bias sum to: the logit, or for a softmax head how far it lies above the mean of all.
+
+    Of a map against another label: the difference of the two logits.
+    """
     logits = analysis.prediction.logits
+    if (against := analysis.heatmaps[code].against) is not None:
+        return logits[code] - logits[against]
     return logits[code] - (sum(logits.values()) / len(logits) if card.head == "softmax" else 0.0)
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from core.reading.guard import Report
     from core.reading.study import LeftOut
     from core.scan import Scan
+    from dashboard.explanation_run import ExplanationRun
     from dashboard.slices import SliceRun
+    from dashboard.trust_run import TrustRun
 
 _CASE = "case"
 _NOTES = "notes"
@@ -31,11 +33,15 @@ _INACTIVE = "inactive_model"
 
 _FRAME = "frame"
 _SLICE_RUN = "slice_run"
+_EXPLANATION_RUN = "explanation_run"
+_TRUST_RUN, TRUST_LABEL = "trust_run", "trust_label"
+METHOD, MAP_LAYER, AGAINST = "method", "map_layer", "against"
 LAYER, ORDER, SCALE, CHANNEL = "layer", "order", "scale", "channel"
 SAMPLE, SERIES, FOLDER, BY_HAND, READ_BY = "sample", "series", "folder", "by_hand", "read_by"
 # What the reader chose stays when the page changes; Streamlit forgets a widget that is not drawn.
-_KEPT = (LAYER, ORDER, SCALE, CHANNEL, FOLDER)
-_OF_THE_CASE = (_FRAME, _SLICE_RUN, SERIES, LAYER, CHANNEL, READ_BY)
+_KEPT = (LAYER, ORDER, SCALE, CHANNEL, FOLDER, METHOD, MAP_LAYER, AGAINST, TRUST_LABEL)
+_RUNS = (_SLICE_RUN, _EXPLANATION_RUN, _TRUST_RUN)
+_OF_THE_CASE = (_FRAME, *_RUNS, SERIES, LAYER, CHANNEL, READ_BY, MAP_LAYER, AGAINST, TRUST_LABEL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,6 +185,32 @@ def slice_run(weights: str) -> "SliceRun | None":
 def keep_slice_run(weights: str, run: "SliceRun") -> None:
     """Hold on to a run for as long as its case is open."""
     st.session_state[choice(_SLICE_RUN, weights)] = run
+
+
+def explanation_run(question: tuple[str, ...]) -> "ExplanationRun | None":
+    """The making of the heatmap that answers this question about the open case, if it was started."""
+    run: ExplanationRun | None = st.session_state.get(choice(_EXPLANATION_RUN, *question))
+    return run
+
+
+def keep_explanation_run(question: tuple[str, ...], run: "ExplanationRun") -> None:
+    """Hold on to it for as long as its case is open; others that still work give way."""
+    for key in _chosen((_EXPLANATION_RUN,)):
+        st.session_state[key].cancel()
+    st.session_state[choice(_EXPLANATION_RUN, *question)] = run
+
+
+def trust_run(question: tuple[str, ...]) -> "TrustRun | None":
+    """The checks of this heatmap of the open case (weights, frame, label), if they were started."""
+    run: TrustRun | None = st.session_state.get(choice(_TRUST_RUN, *question))
+    return run
+
+
+def keep_trust_run(question: tuple[str, ...], run: "TrustRun") -> None:
+    """Hold on to it for as long as its case is open; others that still work give way."""
+    for key in _chosen((_TRUST_RUN,)):
+        st.session_state[key].cancel()
+    st.session_state[choice(_TRUST_RUN, *question)] = run
 
 
 def note_key(case_key: str) -> str:

@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "dashboard").rglob("*.py"), ROOT / "streamlit_app.py"])
 # Lower floors may not import higher ones.
 FLOORS = ("core", "dashboard.texts", "dashboard.outlines", "dashboard.packing", "dashboard.frames", "dashboard.slices",
-          "dashboard.cache", "dashboard.state",
-          "dashboard.answer", "dashboard.viewer", "dashboard.widgets", "dashboard.pixel_panel",
-          "dashboard.charts", "dashboard.figures", "dashboard.card_view", "dashboard.model_list",
+          "dashboard.explanation_run", "dashboard.trust_run", "dashboard.cache", "dashboard.state",
+          "dashboard.answer", "dashboard.viewer", "dashboard.widgets", "dashboard.explanation", "dashboard.pixel_panel",
+          "dashboard.charts", "dashboard.trust_panel", "dashboard.figures", "dashboard.card_view", "dashboard.model_list",
           "dashboard.own_model", "dashboard.published_models", "dashboard.pages", "streamlit_app")  # fmt: skip
 SCRIPTS = sorted(path for path in (ROOT / "dashboard" / "viewer").rglob("*") if path.suffix in {".js", ".html"})
 

@@ -133,6 +133,25 @@ def test_explain_writes_the_overlay_and_the_signed_evidence_on_the_scans_grid(fi
     assert f"score {record['scores']['mass']:.3f}" in result.output.replace("\n", " ")
 
 
+def test_explain_takes_any_method_layer_and_a_label_to_compare_with(film: Path, tmp_path: Path) -> None:
+    signed, positive, versus = (tmp_path / f"{name}.npy" for name in ("signed", "positive", "versus"))
+    assert run("explain", film, "--label", "mass", "--npy", signed).exit_code == 0
+    gradcam = run("explain", film, "--label", "mass", "--method", "gradcam", "--npy", positive)
+    assert "tiny gradcam mass: score" in " ".join(gradcam.output.split())
+    # Bilinear in between, so that only places far from a change of sign are the same.
+    assert float(np.load(positive).min()) == 0
+    assert float(np.load(positive).max()) == pytest.approx(float(np.load(signed).max()), rel=0.05)
+    result = run(
+        "explain", film, "--label", "mass", "--against", "abnormal", "--layer", "blocks.2.conv1", "--npy", versus
+    )
+    told = " ".join(result.output.split())
+    assert "evidence mass, not abnormal" in told
+    assert "strongest place of this scan" in told
+    assert np.load(versus).shape == (96, 80)
+    assert run("explain", film, "--label", "mass", "--layer", "nowhere").exit_code == 2
+    assert run("explain", film, "--label", "mass", "--against", "fracture").exit_code == 2
+
+
 def test_explain_computes_for_a_scan_that_no_model_fits_when_one_is_named(tmp_path: Path) -> None:
     path, npy = tmp_path / "ct.dcm", tmp_path / "ct.npy"
     path.write_bytes(bundled("CT_small.dcm"))

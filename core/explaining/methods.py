@@ -27,23 +27,23 @@ from core.explaining.targets import Targets
 _TOGETHER = 8
 
 
-def maps_of(
-    names: Iterable[str], network: CutNetwork, one_pass: Pass, targets: Targets
-) -> dict[str, torch.Tensor]:
+def maps_of(names: Iterable[str], network: CutNetwork, one_pass: Pass, targets: Targets) -> dict[str, torch.Tensor]:
     """The maps (targets, h, w) of each method named, from one pass; all share one computation of the gradients.
 
     Methods without a sign come as their positive part.
     """
-    activations, wanted = one_pass.target, list(names)
-    maps: dict[str, torch.Tensor] = {}
-    gradients = gradients_of(network, one_pass, targets) if set(wanted) & set(_BY_GRADIENT) else torch.empty(0)
+    wanted = list(names)
+    needs = any(name in BY_GRADIENT for name in wanted)
+    gradients = gradients_of(network, one_pass, targets) if needs else torch.empty(len(targets), 0)
+    return {name: map_of(name, gradients, one_pass.target) for name in wanted}
+
+
+def map_of(name: str, gradients: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """The maps (targets, h, w) of a method from the gradients that ``gradients_of`` gave."""
     with torch.inference_mode():
-        for name in wanted:
-            if name == "eigencam":
-                maps[name] = eigencam(activations).expand(len(targets), -1, -1)
-            else:
-                maps[name] = _BY_GRADIENT[name](gradients, activations)
-    return maps
+        if name == "eigencam":
+            return eigencam(activations).expand(len(gradients), -1, -1)
+        return BY_GRADIENT[name](gradients, activations)
 
 
 def gradients_of(network: CutNetwork, one_pass: Pass, targets: Targets) -> torch.Tensor:
@@ -94,7 +94,9 @@ def gradcam_plus_plus(gradients: torch.Tensor, activations: torch.Tensor) -> tor
     # Where the gradient is 0 or negative, nothing is added, whatever alpha is there.
     shares = torch.where(gradients > 0, alphas * gradients, 0.0)
     cells = activations[0].numel()
-    return weighted(shares.mean((-2, -1)) * cells, activations).clamp(min=0)
+    maps = weighted(shares.mean((-2, -1)) * cells, activations)
+    # Activations below 0 can make alpha infinite: that must not pass for nothing.
+    return torch.where(torch.isfinite(maps), maps.clamp(min=0), torch.nan)
 
 
 def xgradcam(gradients: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
@@ -136,7 +138,7 @@ def _cell_by_cell(gradients: torch.Tensor, activations: torch.Tensor) -> torch.T
     return torch.stack([(gradient * activations).sum(0) for gradient in gradients])
 
 
-_BY_GRADIENT: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+BY_GRADIENT: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "evidence": evidence,
     "gradcam": gradcam,
     "hirescam": hirescam,

@@ -6,6 +6,7 @@ copy is as large as the network. The shared network is never touched.
 """
 
 import threading
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -62,7 +63,7 @@ def package_maps(
     return torch.stack(maps).clamp(min=0)
 
 
-def _one_map(method: object, picture: torch.Tensor, targets: Targets, index: int) -> torch.Tensor:
+def _one_map(method: Any, picture: torch.Tensor, targets: Targets, index: int) -> torch.Tensor:
     """The package's map before it is stretched to the picture: its own get_cam_image, asked as its forward asks it."""
     kept: list[torch.Tensor] = []
     original = type(method).get_cam_image
@@ -72,9 +73,9 @@ def _one_map(method: object, picture: torch.Tensor, targets: Targets, index: int
         kept.append(torch.as_tensor(image)[0].detach().float())
         return image
 
-    method.get_cam_image = keep  # type: ignore[attr-defined]
+    method.get_cam_image = keep
     try:
-        method(picture.clone(), [lambda output: targets.of(output[None])[0, index]])  # type: ignore[operator]
+        method(picture.clone(), [lambda output: targets.of(output[None])[0, index]])
     finally:
-        del method.get_cam_image  # type: ignore[attr-defined]
+        del method.get_cam_image
     return kept[0]

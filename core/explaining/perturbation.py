@@ -22,7 +22,7 @@ BATCH = 8
 OCCLUSION_CELLS = 14
 # The side of the square that is greyed out, in cells.
 OCCLUSION_SIDE = 3
-RISE_MASKS = 1000
+RISE_MASKS = 400
 RISE_GRID = 7
 RISE_KEPT = 0.5
 RISE_CELLS = 28
@@ -68,25 +68,29 @@ def answer_of(network: CutNetwork, targets: Targets) -> Answer:
 
 
 def approximate_answer_of(network: CutNetwork, targets: Targets, size: int) -> Answer | None:
-    """The targets of the picture at half its size, in bfloat16, on a copy of the network: many times faster, not exact.
+    """The targets of pictures of half the network's ``size``, in bfloat16, on a copy of it: much faster, not exact.
 
-    None where the network takes its own ``size`` only.
+    None where the network takes its own size only. ``half_size`` makes the pictures.
     """
     own = network.whole().to(torch.bfloat16)
     first = next(own.parameters())
     inputs = first.shape[1] if first.ndim == 4 else 1
-    small = size // 2
 
     def answer(pictures: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            half = functional.interpolate(pictures, (small, small), mode="bilinear", antialias=True)
-            return targets.of(own(half.to(torch.bfloat16, memory_format=torch.channels_last)).float())
+            return targets.of(own(pictures.to(torch.bfloat16, memory_format=torch.channels_last)).float())
 
     try:
-        answer(torch.zeros(1, inputs, size, size))
+        answer(torch.zeros(1, inputs, size // 2, size // 2))
     except RuntimeError:  # a network whose last layers count on one size
         return None
     return answer
+
+
+def half_size(picture: torch.Tensor) -> torch.Tensor:
+    """A picture (1, channels, size, size) at half its size, averaged."""
+    side = picture.shape[-1] // 2
+    return functional.interpolate(picture, (side, side), mode="bilinear", antialias=True)
 
 
 def scorecam(activations: torch.Tensor, picture: torch.Tensor, answer: Answer, watch: Watch = NOBODY) -> torch.Tensor:

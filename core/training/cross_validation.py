@@ -34,6 +34,7 @@ def cross_validate(
     Patients (or near-duplicate groups) of the train and validation splits are shared out evenly by class. Each fold's
     network lies in ``folds/`` beside the card; folds that are finished are not trained again. The scores of every picture
     by the network that never saw it are written to ``out-of-fold.jsonl``.
+    Folds start from nothing also where the configuration says ``start_from``: those weights have seen the pictures.
     Raises ConfigurationError when there are fewer groups than folds, ModelRejected when no model was published.
     """
     folder = out / configuration.model.id
@@ -75,8 +76,9 @@ def _model_of_fold(
     callbacks: Callbacks,
 ) -> Model:
     """The network of one fold, trained now unless it lies there already."""
-    section = configuration.data.model_copy(update={"further_splits": (), "evaluation_films": 0})
-    stated = configuration.model_copy(update={"data": section})
+    section = configuration.data.model_copy(update={"further_splits": (), "evaluation_films": 0, "probes": False})
+    from_nothing = configuration.fit.model_copy(update={"start_from": ""})
+    stated = configuration.model_copy(update={"data": section, "fit": from_nothing})
     index = _index_of_fold(configuration, data, rows, held_out)
     place.mkdir(parents=True, exist_ok=True)
     with (place / "index.csv").open("w", encoding="utf-8", newline="") as stream:

@@ -6,9 +6,11 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.answer import Answer, Failed, Withheld
+from dashboard.explanation import explained
 from dashboard.outlines import outline_table
 from dashboard.pixel_panel import pixel_panel
 from dashboard.texts import t
+from dashboard.trust_panel import trust_panel
 from dashboard.viewer.strip import slice_scores
 from dashboard.viewer.viewer import show_maps, show_pixels
 from dashboard.widgets import (
@@ -49,14 +51,19 @@ def render() -> None:
         answer = answer_with_progress(scan, frame) if wait_for_network() else None
         _verdicts(scan, answer)
         _answers(scan, answer)
+        answered = answer if isinstance(answer, Answer) else None
+        shown = explained(scan, frame, answered) if answered else None
+        if shown:
+            _how_to_read(shown)
         notes_field(case.key)
         _details(scan)
-    answered = answer if isinstance(answer, Answer) else None
     with place_for_picture:
-        show_maps(case, answered, score_texts(answered) if answered else {})
+        show_maps(case, shown, score_texts(shown) if shown else {})
         if answered:
             slice_scores(case, answered)
     with left:
+        if answered:
+            trust_panel(scan, frame, answered)
         pixel_panel(scan, frame, answered)
     with place_for_banner:
         banner(case, scan, frame, answer)
@@ -88,10 +95,9 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
             outline_table(answer.model.card, answer.analysis, score_texts(answer))
         else:
             score_table(answer)
-        _explanation(answer)
 
 
-def _explanation(answer: Answer) -> None:
+def _how_to_read(answer: Answer) -> None:
     heatmap = answer.analysis.heatmap(answer.foremost_label)
     size = answer.model.card.input.size
     cell = size // heatmap.evidence.shape[0]
@@ -100,6 +106,7 @@ def _explanation(answer: Answer) -> None:
             st.write(t("review.how_outline", cell=cell, size=size, half=size // 2))
         else:
             st.write(t("review.how", cell=cell, size=size))
+        st.write(t("explain.per_scan" if heatmap.per_scan else "review.how_scale"))
 
 
 def _details(scan: "Scan") -> None:

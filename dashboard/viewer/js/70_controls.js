@@ -187,10 +187,11 @@ class Controls {
 }
 
 function legendWords({ maps, look, say }) {
-  const { limit, unit } = maps.header;
+  const { limit, unit, method, per_scan: perScan } = maps.header;
+  const meaning = say(look.signed ? "viewer.legend_signed" : "viewer.legend_for", { unit });
   return {
     low: look.signed ? `−${short(limit)}` : "0", high: look.signed ? `+${short(limit)}` : short(limit),
-    unit: say(look.signed ? "viewer.legend_signed" : "viewer.legend_for", { unit }),
+    unit: [method ? `${method}: ` : "", meaning, perScan ? `; ${say("viewer.legend_per_scan")}` : ""].join(""),
   };
 }
 
