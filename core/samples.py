@@ -92,15 +92,16 @@ def _simulated(
     return Sample(identifier, f"Simulated film: {title}", description, True, partial(_film, seed, finding, side))
 
 
-# Seeds on which the default model is right, so that a newcomer's first sight makes sense; its card says how often it is.
+# Seeds on which the default model finds what was drawn, so that a newcomer's first sight makes sense; its card says how
+# often it does.
 _SIMULATED = (
-    _simulated("sim-mass", "mass, right lung", "A mass was drawn into the patient's right lung.", 13, "mass", "right"),
-    _simulated(
-        "sim-effusion", "effusion, left", "Fluid was drawn at the base of the left lung.", 13, "effusion", "left"
-    ),
     _simulated(
         "sim-pneumothorax", "pneumothorax, left", "Air was drawn around the left lung.", 9, "pneumothorax", "left"
     ),
+    _simulated(
+        "sim-effusion", "effusion, left", "Fluid was drawn at the base of the left lung.", 13, "effusion", "left"
+    ),
+    _simulated("sim-mass", "mass, right lung", "A mass was drawn into the patient's right lung.", 9, "mass", "right"),
     _simulated("sim-cardiomegaly", "large heart", "The heart was drawn too wide.", 13, "cardiomegaly", None),
     _simulated("sim-normal", "nothing drawn in", "The same generator, no lesion.", 11, None, None),
 )

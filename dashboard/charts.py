@@ -65,28 +65,25 @@ def epochs_spec(
 def curves_spec(
     shares: "FloatArray", own: "FloatArray", chance: "FloatArray", names: tuple[str, str], axes: tuple[str, str]
 ) -> Spec:
-    """The answer by the share of the picture: the map's order (p,) as a thick line, each random one (orders, p) thin."""
+    """The answer by the share of the picture: the map's order (p,) thick, each random one (orders, p) thin and grey.
+
+    Without a legend, which would take the room of a small chart: the words beside it say which is which.
+    """
     lines = [(names[0], "own", own), *((names[1], f"chance {i}", line) for i, line in enumerate(chance))]
     values = [
         {"share": float(share), "answer": float(value), "name": name, "line": line}
         for name, line, column in lines
         for share, value in zip(shares, column, strict=True)
     ]
-    by_name = {"field": "name", "type": "nominal", "scale": {"domain": list(names)}}
+    by_name = {"field": "name", "type": "nominal", "legend": None}
     encoding = {
         "x": {**_quantitative("share", axes[0], [0, 1]), "axis": {"format": "%", "tickCount": 3}},
         "y": _quantitative("answer", axes[1], None),
         "detail": {"field": "line", "type": "nominal"},
-        "color": {
-            **by_name,
-            "scale": {"domain": list(names), "range": ["#3f8fbf", "#999999"]},
-            "title": None,
-            "legend": {"orient": "top", "direction": "vertical"},
-        },
-        # Also told apart without colour.
-        "size": {**by_name, "scale": {"domain": list(names), "range": [3, 1]}, "legend": None},
+        "color": {**by_name, "scale": {"domain": list(names), "range": ["#3f8fbf", "#999999"]}},
+        "size": {**by_name, "scale": {"domain": list(names), "range": [3.5, 1]}},
     }
-    return {"data": {"values": values}, "mark": {"type": "line", "clip": True}, "encoding": encoding, "height": 200}
+    return {"data": {"values": values}, "mark": {"type": "line", "clip": True}, "encoding": encoding, "height": 220}
 
 
 def _quantitative(field: str, title: str, limits: list[float] | None) -> Spec:

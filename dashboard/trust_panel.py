@@ -87,7 +87,7 @@ def _follow(run: TrustRun, unit: str) -> None:
 def _part(part: "Part", unit: str) -> None:
     st.html(_badge(part.verdict, t(_TITLES[part.name]), f"{part.found} {part.advice}"))
     if part.curves is not None:
-        axes = (t("trust.share"), t("trust.answer", unit=unit))
+        axes = (t("trust.share"), t("trust.answer"))
         names = (t("trust.by_map"), t("trust.by_chance"))
         for column, title, own, chance in zip(
             st.columns(2),
@@ -99,6 +99,7 @@ def _part(part: "Part", unit: str) -> None:
             spec = curves_spec(part.curves.shares, own, chance, names, axes)
             column.caption(title)
             column.vega_lite_chart(spec=spec, alt=title)
+        st.caption(t("trust.curves", unit=unit))
 
 
 def _badge(verdict: "Verdict", title: str, words: str) -> str:

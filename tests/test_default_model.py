@@ -86,7 +86,12 @@ def test_the_first_sample_is_answered_with_what_was_drawn_into_it(model: Model) 
     from core.reading import read_scan
 
     answer = Answer(model, analyse(model, read_scan(list_samples()[0].load())))
-    assert answer.foremost_label == "mass"
-    assert answer.analysis.heatmap("mass").outcome is None
-    healthy = next(sample for sample in list_samples() if sample.id == "sim-normal")
+    assert list_samples()[0].id == "sim-pneumothorax"
+    assert answer.foremost_label == "pneumothorax"
+    assert answer.analysis.heatmap("pneumothorax").outcome is None
+    drawn = {sample.id.removeprefix("sim-"): sample for sample in list_samples() if sample.simulated}
+    healthy = drawn.pop("normal")
+    for finding, sample in drawn.items():
+        found = Answer(model, analyse(model, read_scan(sample.load())))
+        assert found.analysis.prediction.scores[finding] >= model.card.thresholds[finding].threshold, finding
     assert Answer(model, analyse(model, read_scan(healthy.load()))).foremost_label == "abnormal"

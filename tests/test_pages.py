@@ -68,7 +68,7 @@ def heatmaps(app: AppTest) -> int:
 def test_the_first_visit_opens_a_sample_already_analysed() -> None:
     app = opened()
     assert not app.exception
-    assert "Simulated film: mass, right lung" in html(app)
+    assert "Simulated film: pneumothorax, left" in html(app)
     assert "Tiny chest model 1.0.0" in html(app)
     assert html(app).count("data-label=") == 2
     assert pictures(app) == heatmaps(app) == 1

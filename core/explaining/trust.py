@@ -46,8 +46,8 @@ from core.scan import Scan
 PARTS: tuple[PartName, ...] = ("sum", "body", "learnt", "repeatability", "faithfulness", "agreement")
 # Methods to agree with, beside occlusion: those whose formula differs most from the evidence's.
 _OTHERS = ("hirescam", "gradcam++", "layercam")
-# Occlusion on a coarse grid is enough to rank places, and 64 forward passes are what the time allows.
-_OCCLUSION_CELLS, _OCCLUSION_SIDE = 8, 2
+# Occlusion on a coarse grid is enough to rank places, and 36 forward passes are what the time allows.
+_OCCLUSION_CELLS, _OCCLUSION_SIDE = 6, 2
 _SAME = 1e-5
 
 
