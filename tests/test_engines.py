@@ -1,5 +1,7 @@
 """Tracing, fusing and cutting change how a network runs, never what it answers."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -150,3 +152,37 @@ class FlatteningNet(nn.Module):
 @pytest.mark.parametrize("dims", [{"start_dim": 1}, {"start_dim": 1, "end_dim": -1}])
 def test_flattening_by_name_is_flattening(dims: dict[str, int]) -> None:
     assert CutNetwork(trace(FlatteningNet(**dims).eval()), "conv").linear_tail is not None
+
+
+def test_a_network_answers_while_another_thread_traces_one() -> None:
+    traced, other = (
+        seeded("compact-resnet", channels=1, labels=3),
+        seeded("article-cnn-28", channels=1, labels=2, size=28),
+    )
+    picture, small = torch.rand(1, 1, 64, 64), torch.rand(1, 1, 28, 28)
+    with torch.inference_mode():
+        expected = traced(picture), other(small)
+    tracing, failures = threading.Event(), []
+
+    def follow() -> None:
+        names.extend(sorted(trace(traced).layers) for _ in range(12))
+        tracing.set()
+
+    def ask() -> None:
+        try:
+            with torch.inference_mode():
+                while not tracing.is_set():
+                    if not (torch.equal(traced(picture), expected[0]) and torch.equal(other(small), expected[1])):
+                        failures.append("another answer")
+        except Exception as exc:  # noqa: BLE001 - whatever breaks in the thread must reach the test
+            failures.append(repr(exc))
+
+    names: list[list[str]] = []
+    threads = [threading.Thread(target=act) for act in (follow, follow, ask, ask)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert all(found == names[0] for found in names)
+    assert len(names) == 24

@@ -9,8 +9,11 @@ import copy
 import inspect
 import math
 import operator
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
 
 import torch
 import torchvision
@@ -25,6 +28,35 @@ _OUT_OF_PLACE: dict[object, Callable[..., object]] = {
     operator.imul: operator.mul,
     operator.isub: operator.sub,
 }
+
+
+# Two traces at once would each put back what the other has put in the place of torch's own calls.
+_TRACING = threading.Lock()
+
+
+class _OwnThreadTracer(NodePathTracer):  # type: ignore[misc]  # torchvision is not typed
+    """Follows what its own thread calls, and lets all others through.
+
+    While torch.fx traces, every call of every module in the process comes by here, another reader's analysis as well.
+    """
+
+    def __init__(self, autowrap_modules: tuple[ModuleType, ...]) -> None:
+        super().__init__(autowrap_modules=autowrap_modules)
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The module's call as torch.fx sees it; of another thread, the call itself."""
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """A parameter as torch.fx sees it; of another thread, the parameter itself."""
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +85,10 @@ def trace(network: nn.Module) -> TracedNetwork:
     Raises ModelRejected when the network's course depends on its input and cannot be traced.
     """
     own = copy.deepcopy(network).eval().requires_grad_(False)
-    tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops))
+    tracer = _OwnThreadTracer(autowrap_modules=(math, torchvision.ops))
     try:
-        graph = tracer.trace(own)
+        with _TRACING:
+            graph = tracer.trace(own)
     except (fx.proxy.TraceError, TypeError, ValueError) as exc:
         raise ModelRejected("The network's course depends on its input, so its layers cannot be followed.") from exc
     layers = {name: node.name for node, name in tracer.node_to_qualname.items() if node.op.startswith("call")}
