@@ -13,6 +13,7 @@ from core.models.architectures import build_network
 from core.models.card import InputSpec
 from core.models.loading import load_model
 from core.training.augmentation import Augmentation
+from core.training.batches import normalised
 from core.training.configuration import TrainingConfiguration
 from core.training.loop import Run, run_epochs
 from core.training.outlines import OutlinedExamples, check_outlines
@@ -113,7 +114,7 @@ def outline_logits(network: nn.Module, examples: OutlinedExamples, spec: InputSp
     device = next(network.parameters()).device
     parts = examples.pictures.split(_EVALUATION_BATCH)
     with torch.inference_mode():
-        return torch.cat([network(_normalised(part.float() / 255, spec).to(device)).float().cpu() for part in parts])
+        return torch.cat([network(normalised(part.float() / 255, spec).to(device)).float().cpu() for part in parts])
 
 
 class OutlineLesson:
@@ -141,7 +142,7 @@ class OutlineLesson:
             if len(rows) > 1:
                 grey = self._train.pictures[rows].float() / 255
                 pictures, masks = augment.with_masks(grey, self._train.masks[rows].float())
-                yield _normalised(pictures, self._spec), masks
+                yield normalised(pictures, self._spec), masks
 
     def loss(self, network: nn.Module, batch: OutlineBatch) -> tuple[torch.Tensor, Mapping[str, float]]:
         """``outline_loss`` of a batch."""
@@ -160,7 +161,3 @@ class OutlineLesson:
         dice = soft_dice((logits[lesions, 0] >= 0).float(), masks[lesions, 0])
         mean = float(dice.mean()) if len(dice) else float("nan")
         return OutlineRecord(epoch, means["loss"], loss, round(mean, 4), seconds)
-
-
-def _normalised(grey: torch.Tensor, spec: InputSpec) -> torch.Tensor:
-    return ((grey - spec.mean) / spec.std).contiguous(memory_format=torch.channels_last)
