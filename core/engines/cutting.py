@@ -66,6 +66,11 @@ class CutNetwork:
         """The names of all layers there are."""
         return self._traced.layers.keys()
 
+    @property
+    def traced(self) -> TracedNetwork:
+        """The whole network as a graph, shared by all readers: to be read and run, never to be changed."""
+        return self._traced
+
     def at(self, target_layer: str) -> "CutNetwork":
         """The same network, cut at another layer; the weights are shared.
 

@@ -5,9 +5,10 @@ from torch import nn
 
 from core.analysis import FloatArray
 from core.errors import UnknownLayer
-from core.overlay import FILTER_PALETTE, encode_indexed_png, mosaic
+from core.overlay import FEATURE_PALETTE, FILTER_PALETTE, encode_indexed_png, mosaic
 
 _TILE = 35
+_FREQUENCIES = 33
 
 
 def kernels(network: nn.Module, layer: str) -> FloatArray:
@@ -41,3 +42,20 @@ def strongest_input(weights: FloatArray) -> int:
 def strongest_slices(weights: FloatArray) -> FloatArray:
     """For each filter the (rows, columns) slice of the input channel with the largest sum of squares."""
     return np.stack([kernel[strongest_input(kernel)] for kernel in weights])
+
+
+def frequency_response(kernel: FloatArray) -> FloatArray:
+    """How strongly a kernel (rows, columns) answers to waves of every direction and width, (33, 33).
+
+    The modulus of its Fourier transform; the middle is evenness (0 cycles a pixel), the edges half a cycle a pixel.
+    """
+    spectrum = np.abs(np.fft.fftshift(np.fft.fft2(kernel, (_FREQUENCIES, _FREQUENCIES))))
+    return np.asarray(spectrum, np.float32)
+
+
+def response_png(kernel: FloatArray, *, side: int = 165) -> bytes:
+    """The frequency response as an indexed PNG: dark is deaf to it, bright is its favourite."""
+    response = frequency_response(kernel)
+    indices = np.rint(255 * response / max(float(response.max()), 1e-12)).astype(np.uint8)
+    factor = max(1, side // _FREQUENCIES)
+    return encode_indexed_png(indices.repeat(factor, 0).repeat(factor, 1), FEATURE_PALETTE)
