@@ -11,11 +11,15 @@
     * UnknownModel: no model of that name
     * ModelRejected: the card, the weights' hash or the self-test does not hold
     * NoFittingModel: no model was made for this scan
+    * EngineRefused: the fast engine cannot be used for this model, so torch answers
   * AnalysisError: the network gave no usable answer
   * UnknownLabel: the model has no such label
   * UnknownLayer: the network has no such layer
   * UnknownMethod: there is no such method of making a heatmap
   * Stopped: the reader stopped the work
+  * StoreError: reviews cannot be read or saved
+    * StoreBusy: another writer holds the database
+    * ReviewRejected: this step of a review cannot be taken now
   * ConfigurationError: a setting or training configuration that cannot be used
 
 A message says what was expected, what came and what to do, in one sentence, without a path, a traceback or anything that
@@ -67,6 +71,10 @@ class NoFittingModel(ModelError):
     """No model in the catalogue was made for this scan."""
 
 
+class EngineRefused(ModelError):
+    """The fast engine cannot be used for this model; the sentence says why, and that torch answers."""
+
+
 class AnalysisError(RadLensError):
     """The network gave no usable answer for this scan."""
 
@@ -85,6 +93,18 @@ class UnknownMethod(RadLensError):
 
 class Stopped(RadLensError):
     """The reader stopped the work, or left the case that it was for."""
+
+
+class StoreError(RadLensError):
+    """Reviews cannot be read or saved."""
+
+
+class StoreBusy(StoreError):
+    """Another writer holds the database; nothing was saved yet."""
+
+
+class ReviewRejected(StoreError):
+    """This step of a review cannot be taken now: out of order, or on a case that is gone."""
 
 
 class ConfigurationError(RadLensError):
