@@ -21,7 +21,7 @@ _CHINESE = (
 )
 _TEXT = "DejaVu"
 _WIDTHS = (38, 18, 18, 30, 28, 28, 20)
-_WITHOUT_FONT = "Some characters above are set as boxes, because this machine has no font for them; the HTML and JSON reports hold them."
+_WITHOUT_FONT = "Characters set as boxes have no font on this machine; the HTML and JSON reports hold them."
 
 
 def as_pdf(content: ReportContent, picture: bytes | None = None) -> bytes:
