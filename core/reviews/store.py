@@ -98,7 +98,7 @@ class Store:
                 )
                 session.add(found)
                 audit.append(session, by, "case added", case_id=found.id, study=new.digest)
-            return _case(found)
+            return case_of(found)
 
     def case(self, case_id: str) -> Case:
         """A case by its id.
@@ -106,7 +106,7 @@ class Store:
         Raises ReviewRejected when it is gone.
         """
         with self._database.reading() as session:
-            return _case(_row(session, case_id))
+            return case_of(_row(session, case_id))
 
     def file_of(self, case_id: str) -> bytes | None:
         """The case's file, where the deployment keeps them.
@@ -122,7 +122,7 @@ class Store:
             rows = session.scalars(
                 select(CaseRow).where(CaseRow.deleted_at.is_(None)).order_by(CaseRow.added_at.desc(), CaseRow.id)
             )
-            return tuple(_case(row) for row in rows)
+            return tuple(case_of(row) for row in rows)
 
     def record(
         self,
@@ -178,7 +178,7 @@ class Store:
         Raises ReviewRejected when the case is gone.
         """
         with self._database.reading() as session:
-            case = _case(_row(session, case_id))
+            case = case_of(_row(session, case_id))
             if case.opens_revealed or not self.policy.read_first:
                 return True
             return _latest(session, case_id, by.name) is not None
@@ -279,7 +279,7 @@ class Store:
         with self._database.writing() as session:
             case = _row(session, case_id)
             former = _latest(session, case_id, by.name)
-            review = step(_case(case), former, datetime.now(UTC))
+            review = step(case_of(case), former, datetime.now(UTC))
             content = canonical(review)
             session.add(
                 ReviewRow(
@@ -326,7 +326,8 @@ def _delete(session: Session, case: CaseRow, by: Reader, why: str) -> None:
     audit.append(session, by, "case deleted", case_id=case.id, study=study, detail={"why": why})
 
 
-def _case(row: CaseRow) -> Case:
+def case_of(row: CaseRow) -> Case:
+    """A row of the table as a case."""
     return Case(
         id=row.id,
         pseudonym=row.pseudonym,
