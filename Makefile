@@ -21,10 +21,12 @@ lint: install-dev
 # Benchmarks: ratios measured in one interleaved run, printed as tables. Not part of the tests.
 figures: install-dev
 	$(BIN)/python -m benchmarks.analyse
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.page_ready
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.served
 	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.inside
 
 # Ten thousand damaged files through the door: half an hour or so.
 fuzz: install-dev

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import cache, frames, state
-from dashboard.pages import models, network, review
+from dashboard.pages import bench, lesson, models, network, review
 from dashboard.texts import t
 from dashboard.widgets import open_panel
 
@@ -17,14 +17,12 @@ def main() -> None:
     icon = str(Path(__file__).parent / "assets" / "icon.png") if started.reading.is_set() else None
     st.set_page_config(page_title=t("app.title"), page_icon=icon, layout="wide")
     state.keep_choices()
-    page = st.navigation(
-        [
-            st.Page(review.render, title=t("page.review"), url_path="review", default=True),
-            st.Page(network.render, title=t("page.network"), url_path="network"),
-            st.Page(models.render, title=t("page.models"), url_path="models"),
-        ],
-        position="top",
-    )
+    parts = {"review": review, "network": network, "bench": bench, "lesson": lesson, "models": models}
+    pages = [
+        st.Page(part.render, title=t(f"page.{name}"), url_path=name, default=part is review)
+        for name, part in parts.items()
+    ]
+    page = st.navigation(pages, position="top")
     try:
         open_panel()
         page.run()
@@ -35,5 +33,5 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 else:
-    # The server imports this file for its routes; Streamlit runs it as the page.
-    app = st.App(__file__, routes=frames.ROUTES)
+    cache.start_up().begin_soon()
+    app = st.App(__file__, routes=frames.ROUTES)  # what the server imports; Streamlit runs this file as the page

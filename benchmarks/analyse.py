@@ -122,7 +122,7 @@ class Contest:
 
     def ours(self, network: CutNetwork, layers: Sequence[str] = ()) -> torch.Tensor:
         """Logits, the maps of all labels and the outputs of ``layers`` in one pass; returns the maps."""
-        return evidence_of_all_labels(network, network.run(self.channels_last, layers)).maps
+        return torch.from_numpy(evidence_of_all_labels(network, network.run(self.channels_last, layers)).maps)
 
     def peer_map(self, label: int) -> object:
         """The package's map of one label, as it hands it out: resized to the picture."""

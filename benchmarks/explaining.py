@@ -6,7 +6,7 @@
 F is the plain forward pass (eager, NCHW, float32, ``torch.inference_mode``, not fused) on one thread; all figures are CPU
 time, the median over interleaved rounds of the ratio to F in the same round. Every row of ours includes the prediction.
 
-* gradients: prediction and Grad-CAM of one label, and of all labels, against the grad-cam package for one label.
+* gradients: prediction and Grad-CAM of one label, and of all labels, against grad-cam, torchcam and captum for one label.
 * all methods: the six maps of the CAM family for every label, and Eigen-CAM.
 * Ablation-CAM in closed form for every label, where pooling and one linear layer follow the target layer.
 * Score-CAM of all labels, approximate (half size, bfloat16). On resnet18 in full, against the package's for one label, once;
@@ -32,10 +32,12 @@ import torch
 # The package's progress bars; tqdm looks when it is imported.
 os.environ["TQDM_DISABLE"] = "1"
 
+from captum.attr import LayerGradCam
 from pytorch_grad_cam import GradCAM, ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn import functional
+from torchcam.methods import GradCAM as TorchGradCAM
 
 from benchmarks.analyse import CASES as ALL_CASES
 from benchmarks.analyse import Case, calibrated_network
@@ -49,6 +51,7 @@ from core.explaining.targets import targets_of
 CASES = tuple(case for case in ALL_CASES if case.architecture != "compact-resnet")
 ONE, EVERY, FAMILY = "ours: Grad-CAM, 1 label", "ours: Grad-CAM, all labels", "ours: all methods, all labels"
 ABLATION, PACKAGE = "ours: Ablation-CAM, all labels", "grad-cam: Grad-CAM, 1 label"
+TORCHCAM, CAPTUM = "torchcam: Grad-CAM, 1 label", "captum: Grad-CAM, 1 label"
 MOST = 1.0
 MOST_DIFFERENCE = 1e-4
 MOST_SCORE_CAM, LEAST_CORRELATION, MOST_PER_CHANNEL = 40.0, 0.998, 0.1
@@ -107,12 +110,25 @@ class Contest:
             Candidate(ONE, lambda: self.maps(["gradcam"], [0])),
             Candidate(EVERY, lambda: self.maps(["gradcam"])),
             Candidate(PACKAGE, lambda: package(self.picture, [ClassifierOutputTarget(0)]), every=3),
+            Candidate(TORCHCAM, self._torchcam(), every=3),
+            Candidate(CAPTUM, self._captum(), every=3),
         ]
         if self.case.labels <= 5:
             found.append(Candidate(FAMILY, lambda: self.maps([*BY_GRADIENT, "eigencam"])))
         if self.fast.linear_tail is not None:
             found.append(Candidate(ABLATION, self.ablation))
         return found
+
+    def _torchcam(self) -> Callable[[], object]:
+        peer = copy.deepcopy(self.network).requires_grad_(requires_grad=True)
+        extractor = TorchGradCAM(peer, peer.get_submodule(self.case.module))
+        return lambda: extractor(0, peer(self.picture))
+
+    def _captum(self) -> Callable[[], object]:
+        """It answers the map alone: the prediction is another forward pass that its callers need, and that is not counted."""
+        peer = copy.deepcopy(self.network).requires_grad_(requires_grad=True)
+        layer = LayerGradCam(peer, peer.get_submodule(self.case.module))
+        return lambda: layer.attribute(self.picture, target=0)
 
     def ablation(self) -> torch.Tensor:
         """Prediction and Ablation-CAM."""

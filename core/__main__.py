@@ -1,6 +1,7 @@
 """The command line.
 
-``python -m core predict | show | explain | trust | train | evaluate | curves | unpack-medmnist | check-model | samples``.
+``python -m core predict | show | explain | trust | confidence | calibrate | train | evaluate | curves | unpack-medmnist |
+check-model | export | passports | samples``.
 """
 
 import json
@@ -13,21 +14,25 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from core.confidence_commands import register as register_confidence
 from core.console import REFUSED, USAGE_ERROR, JsonOption, fail, messages, output, usage
 from core.errors import ScanError
 from core.explaining.registry import DEFAULT_METHOD, METHODS
 from core.explaining_commands import register as register_explaining
+from core.inside_commands import register as register_inside
 from core.model_commands import register as register_models
 from core.models.catalogue import read_catalogue
 from core.models.scope import choose_model
 from core.reading.study import Study
-from core.records import AUTO, Record, card_for, predictions, shown, study_at
+from core.records import AUTO, Record, card_for, label_places, predictions, shown, study_at
 from core.training_commands import register as register_training
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 register_training(app)
 register_models(app)
 register_explaining(app)
+register_confidence(app)
+register_inside(app)
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or auto: chosen by modality and body part.")]
 SeriesOption = Annotated[int, typer.Option("--series", min=0, help="Which scan of several, from 0.")]
@@ -103,6 +108,10 @@ def explain(
     mask: Annotated[
         Path | None, typer.Option("--mask", help="The outline, bool, on the scan's grid, of a model that outlines.")
     ] = None,
+    places: Annotated[
+        Path | None,
+        typer.Option("--places", help="JSON: boxes and contours of the label's places, in pixels of the scan."),
+    ] = None,
     model: ModelOption = AUTO,
     series: SeriesOption = 0,
     frame: Annotated[int, typer.Option("--frame", min=0, help="Frame of a multi-frame file, from 0.")] = 0,
@@ -112,7 +121,7 @@ def explain(
         str | None, typer.Option("--against", help="Why the label and not this one: the difference of two logits.")
     ] = None,
 ) -> None:
-    """The heatmap of one label, and its outline where the model draws one, as a picture and as numbers."""
+    """The heatmap of one label, its places, and its outline where the model draws one, as a picture and as numbers."""
     study = _study_or_exit(path)
     if series >= len(study.scans):
         fail(f"There are {len(study.scans)} scans, counted from 0; there is no scan {series}.", USAGE_ERROR)
@@ -131,6 +140,9 @@ def explain(
     loaded = usage(lambda: load_model(model_id))
     analysis = usage(lambda: analyse(loaded, scan, frame))
     heatmap = usage(lambda: analysis.heatmap(label))
+    if places:
+        placed = usage(lambda: label_places(analysis, loaded.card, heatmap.label, scan))
+        places.write_text(json.dumps(placed, allow_nan=False) + "\n", encoding="utf-8")
     notes: tuple[str, ...] = ()
     if method != DEFAULT or layer or against:
         from core.explaining.explanation import explain as explained

@@ -13,6 +13,7 @@
     * NoFittingModel: no model was made for this scan
     * EngineRefused: the fast engine cannot be used for this model, so torch answers
   * AnalysisError: the network gave no usable answer
+  * NoHeatmap: the model shows boxes and has no heatmap
   * UnknownLabel: the model has no such label
   * UnknownLayer: the network has no such layer
   * UnknownMethod: there is no such method of making a heatmap
@@ -25,6 +26,8 @@
 A message says what was expected, what came and what to do, in one sentence, without a path, a traceback or anything that
 identifies a patient. Foreign errors are turned into one of these once, at the seam, with ``raise ... from exc``.
 """
+
+BOXES_ONLY = "A detector shows boxes with scores; it has no heatmap, so none is shown and none can be questioned."
 
 
 class RadLensError(Exception):
@@ -77,6 +80,10 @@ class EngineRefused(ModelError):
 
 class AnalysisError(RadLensError):
     """The network gave no usable answer for this scan."""
+
+
+class NoHeatmap(RadLensError):
+    """The model shows boxes and has no heatmap, so what is asked of one cannot be asked."""
 
 
 class UnknownLabel(RadLensError):

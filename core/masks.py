@@ -13,6 +13,9 @@ from core.models.card import ModelCard
 from core.models.segmentation_networks import TOTAL_STRIDE
 from core.preprocessing import Letterbox
 
+# Scores closer to 0 or 1 are taken as this close when they are put in log-odds.
+PRESENCE_EPS = 1e-6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
@@ -65,7 +68,7 @@ def masks_of(
 ) -> Mapping[str, Mask]:
     """Logits (labels, size, size) -> every label's mask. ``spacing_mm`` is the scan's, between rows and between columns."""
     probabilities = torch.sigmoid(logits) * _content(letterbox)
-    scores = functional.avg_pool2d(probabilities[None], TOTAL_STRIDE, 1)[0].amax((1, 2)).tolist()
+    scores = scores_of(probabilities[None])[0].tolist()
     return MappingProxyType(
         {
             code: _mask(card, code, _frozen(probability), score, letterbox, spacing_mm)
@@ -74,9 +77,14 @@ def masks_of(
     )
 
 
+def scores_of(probabilities: torch.Tensor) -> torch.Tensor:
+    """Probability maps (n, labels, size, size) -> each label's score for the whole picture, (n, labels)."""
+    return functional.avg_pool2d(probabilities, TOTAL_STRIDE, 1).amax((2, 3))
+
+
 def presence_logits(masks: Mapping[str, Mask]) -> torch.Tensor:
     """Each label's score for the whole picture, (labels,), in log-odds."""
-    return torch.logit(torch.tensor([mask.score for mask in masks.values()]), eps=1e-6)
+    return torch.logit(torch.tensor([mask.score for mask in masks.values()]), eps=PRESENCE_EPS)
 
 
 def _mask(

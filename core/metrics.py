@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from core.models.card import Interval, ReliabilityBin
+from core.explaining.places import detected_boxes
+from core.models.card import ReliabilityBin
+from core.models.card_fields import Interval
 
 Scores = npt.NDArray[np.floating]
 Truths = npt.NDArray[np.integer]
@@ -21,8 +22,6 @@ MIN_CASES = 5
 _Z95 = 1.959964
 # Replicates of the bootstrap that are held in memory at once.
 _AT_ONCE = 250
-# Where heatmaps scaled to 0..255 are cut to draw boxes, each on its own (Wang et al. 2017, arXiv 1705.02315).
-_BOX_LEVELS = (60 / 255, 180 / 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +121,6 @@ def region_of(boxes: list[Box], shape: tuple[int, ...]) -> Region:
     return inside
 
 
-def detected_boxes(evidence: npt.NDArray[np.float32]) -> list[tuple[slice, slice]]:
-    """The boxes that a map draws, as in ChestX-ray8 (Wang et al. 2017, arXiv 1705.02315, section 4.2).
-
-    The positive evidence is scaled so that its maximum is 255 and cut at 60 and at 180, each on its own; a box encloses
-    each connected region that is left. No positive evidence, no box.
-    """
-    peak = float(evidence.max())
-    if peak <= 0:
-        return []
-    return [box for level in _BOX_LEVELS for box in ndimage.find_objects(ndimage.label(evidence >= level * peak)[0])]
-
-
 def iobb(evidence: npt.NDArray[np.float32], region: Region) -> list[float]:
     """Intersection over the detected box's area, of every box that the map draws (Wang et al. 2017, arXiv 1705.02315).
 
@@ -203,7 +190,7 @@ def _resampled(
 ) -> npt.NDArray[np.float64]:
     """The areas of ``repeats`` bootstrap samples, (repeats,); NaN where a sample holds one side only."""
     index = np.unique(groups, return_inverse=True)[1]
-    draw = _cases_drawn(truths, random) if index.max() + 1 == len(truths) else _groups_drawn(index, random)
+    draw = _cases_drawn(truths, random) if index.max() + 1 == len(truths) else groups_drawn(index, random)
     sizes = [min(_AT_ONCE, repeats - start) for start in range(0, repeats, _AT_ONCE)]
     return np.concatenate([weighted_areas(truths, scores, draw(size)) for size in sizes])
 
@@ -221,7 +208,7 @@ def _cases_drawn(truths: Truths, random: np.random.Generator) -> Callable[[int],
     return draw
 
 
-def _groups_drawn(index: npt.NDArray[np.intp], random: np.random.Generator) -> Callable[[int], npt.NDArray[np.int64]]:
+def groups_drawn(index: npt.NDArray[np.intp], random: np.random.Generator) -> Callable[[int], npt.NDArray[np.int64]]:
     """How often each case is drawn, (repeats, cases), when whole groups are."""
     count = int(index.max()) + 1
     return lambda repeats: random.multinomial(count, [1 / count] * count, repeats)[:, index]

@@ -1,7 +1,8 @@
-"""The commands about models: ``python -m core check-model``."""
+"""The commands about models: ``python -m core check-model | export``."""
 
 import json
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from core.console import REFUSED, USAGE_ERROR, fail, messages, output, usage
-from core.errors import ModelRejected
+from core.errors import EngineRefused, ModelRejected
 from core.models.catalogue import CARD_FILE, WEIGHTS_FILE
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command("check-model")(check_model)
+    app.command("export")(export)
 
 
 class HeadName(StrEnum):
@@ -64,6 +66,30 @@ def check_model(
             f"Fill in what begins with FILL IN in {CARD_FILE}, then name the folder above it in RADLENS_MODELS."
         )
     if report.problem:
+        raise typer.Exit(REFUSED)
+
+
+def export(
+    models: Annotated[list[str] | None, typer.Argument(help="Ids of models; else every one in the catalogue.")] = None,
+) -> None:
+    """Write models for the fast engine, each checked against torch. Exit status 1: one of them cannot be, and torch answers."""
+    from core.models.catalogue import read_catalogue
+    from core.models.exports import export_model
+    from core.models.loading import load_model
+
+    catalogue, refused = read_catalogue(), False
+    for model in models or list(catalogue.cards):
+        card = usage(partial(catalogue.card, model))
+        try:
+            engine = export_model(load_model(card.id), catalogue.folders[card.id])
+        except ModelRejected as exc:
+            fail(str(exc), REFUSED)
+        except EngineRefused as exc:
+            messages.print(f"{card.id}: {exc}", markup=False)
+            refused = True
+            continue
+        messages.print(f"{card.id}: {len(engine.record.layers)} layers for {engine.name}, equal to torch", markup=False)
+    if refused:
         raise typer.Exit(REFUSED)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from core.models.card import Interval
+from core.models.card_fields import Interval
 
 Outline = npt.NDArray[np.bool_]
 

@@ -66,6 +66,12 @@ def scale_colours(strength: FloatImage, mode: Mode) -> FloatImage:
     return np.asarray(_FOR(_FOR_START + (1 - _FOR_START) * np.maximum(strength, 0))[..., :3], np.float32)
 
 
+def tinted(picture: RgbImage, indices: npt.NDArray[np.uint8], palette: str, opacity: float) -> RgbImage:
+    """RGB of 8 bits under the palette's colours of the same rows and columns: 0 shows the picture alone, 1 the colours alone."""
+    colours = _colours_of(palette)[indices].astype(np.float32)
+    return np.rint(picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
 def resize(picture: FloatImage, rows: int, columns: int) -> FloatImage:
     """A grey or RGB picture in another size, averaged when smaller, bilinear when larger."""
     if picture.shape[:2] == (rows, columns):
@@ -81,13 +87,15 @@ def encode_png(rgb: RgbImage) -> bytes:
     return stream.getvalue()
 
 
-def encode_indexed_png(indices: npt.NDArray[np.uint8], palette: str) -> bytes:
-    """Palette indices (rows, columns) -> indexed PNG: one byte a pixel, coloured by the reader."""
-    colours = (np.asarray(colormaps[palette](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
+def encode_indexed_png(indices: npt.NDArray[np.uint8], palette: str, *, clear_gaps: bool = False) -> bytes:
+    """Palette indices (rows, columns) -> indexed PNG: one byte a pixel, coloured by the reader.
+
+    ``clear_gaps``: index 0 is no value but the gap between tiles, and lets the page through.
+    """
     picture = Image.frombytes("P", (indices.shape[1], indices.shape[0]), np.ascontiguousarray(indices).tobytes())
-    picture.putpalette(colours.tobytes())
+    picture.putpalette(_colours_of(palette).tobytes())
     stream = BytesIO()
-    picture.save(stream, "PNG", compress_level=1)
+    picture.save(stream, "PNG", compress_level=1, **({"transparency": 0} if clear_gaps else {}))
     return stream.getvalue()
 
 
@@ -102,3 +110,8 @@ def mosaic(
     padded[:count, :height, :width] = stack
     grid = padded.reshape(rows, columns, height + gap, width + gap).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(grid.reshape(rows * (height + gap), columns * (width + gap)))
+
+
+def _colours_of(palette: str) -> npt.NDArray[np.uint8]:
+    """The 256 colours of a palette, (256, 3)."""
+    return (np.asarray(colormaps[palette](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""ModelInput: one frame of a scan -> the network's tensor, and the exact way back to the scan's grid.
+"""ModelInput: one frame of a scan -> what the network sees, and the exact way back to the scan's grid. No torch needed.
 
 The picture is resized without distortion and centred: whole, on a black square (letterbox), or so that it fills the square
 and loses its longer ends (crop), as the model's card says. All coordinates count pixel centres:
@@ -6,15 +6,18 @@ pixel (row, column) = (0, 0) is the centre of the first pixel, so that a resize 
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from core.models.card import InputSpec
+from core.resizing import resized
 from core.scan import Scan
 from core.windowing import FloatImage, display_grey, display_rgb
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,17 @@ class Letterbox:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInput:
-    """What the network sees: ``tensor`` (1, channels, size, size) float32, and where each of its pixels comes from."""
+    """What the network sees: ``picture`` (1, channels, size, size) float32, read-only, and where each pixel comes from."""
 
-    tensor: torch.Tensor = field(repr=False)
+    picture: FloatImage = field(repr=False)
     letterbox: Letterbox
+
+    @property
+    def tensor(self) -> "torch.Tensor":
+        """The picture as a tensor of its own."""
+        import torch
+
+        return torch.tensor(self.picture)
 
 
 def to_model_input(scan: Scan, frame: int, spec: InputSpec) -> ModelInput:
@@ -101,20 +111,33 @@ def to_model_input(scan: Scan, frame: int, spec: InputSpec) -> ModelInput:
     The reader's window never changes the input: the same file gives the same prediction.
     """
     box = Letterbox.fit(*scan.shape, spec.size, crop=spec.fit == "crop")
-    content = _channels(scan, frame, spec.channels)
-    content = functional.interpolate(content, (box.height, box.width), mode="bilinear", antialias=True)
+    content = resized(_channels(scan, frame, spec.channels), box.height, box.width)
+    square = np.zeros((spec.size, spec.size, content.shape[2]), np.float32)
+    square[_shown(box.top, box.height, spec.size), _shown(box.left, box.width, spec.size)] = content[
+        _kept(box.top, spec.size), _kept(box.left, spec.size)
+    ]
+    picture = np.empty((1, spec.channels, spec.size, spec.size), np.float32)
     # Grey becomes three channels when it is small: resizing each of them would cost three times as much.
-    content = content.expand(1, spec.channels, box.height, box.width)
-    # Bars where the content is smaller than the square, cuts where it is larger.
-    bars = (box.left, spec.size - box.width - box.left, box.top, spec.size - box.height - box.top)
-    square = functional.pad(content, bars)
-    return ModelInput((square - spec.mean) / spec.std, box)
+    picture[0] = (square.transpose(2, 0, 1) - np.float32(spec.mean)) / np.float32(spec.std)
+    picture.setflags(write=False)
+    return ModelInput(picture, box)
 
 
-def _channels(scan: Scan, frame: int, channels: int) -> torch.Tensor:
+def _shown(start: int, length: int, size: int) -> slice:
+    """The part of the square that content of this length covers, from ``start`` on, which is negative where it is cut."""
+    return slice(max(0, start), min(size, start + length))
+
+
+def _kept(start: int, size: int) -> slice:
+    """The part of the content that the square shows."""
+    return slice(max(0, -start), size - start)
+
+
+def _channels(scan: Scan, frame: int, channels: int) -> FloatImage:
+    """(rows, columns, 3) of a colour scan for a network of three channels, else (rows, columns, 1)."""
     if channels == 3 and scan.is_colour:
-        return torch.from_numpy(display_rgb(scan, frame)).permute(2, 0, 1)[None].contiguous()
-    return torch.from_numpy(np.ascontiguousarray(display_grey(scan, frame)))[None, None]
+        return display_rgb(scan, frame)
+    return display_grey(scan, frame)[:, :, None]
 
 
 def _bilinear(values: FloatImage, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> FloatImage:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.errors import ConfigurationError, NoFittingModel, RadLensError, ScanError
+from core.errors import BOXES_ONLY, ConfigurationError, NoFittingModel, RadLensError, ScanError
 from core.models.catalogue import Catalogue
 from core.models.scope import choose_model
 from core.pixel_history import pixel_history
@@ -18,6 +18,9 @@ from core.scan import Scan
 from core.windowing import FloatImage, default_window, display_grey
 
 if TYPE_CHECKING:
+    from core.analysis import Analysis
+    from core.detections import Detection
+    from core.explaining.places import Place
     from core.models.card import ModelCard
     from core.models.loading import Model
 
@@ -136,7 +139,9 @@ def _answer(scan: Scan, frame: int, model: str, catalogue: Catalogue) -> Record:
     except RadLensError as exc:
         return {**known, "status": "withheld", "reason": str(exc)}
     scores, logits = dict(analysis.prediction.scores), dict(analysis.prediction.logits)
-    answered = {**known, "status": "ok", "reason": reason, "scores": scores, "logits": logits}
+    answered: Record = {**known, "status": "ok", "reason": reason, "scores": scores, "logits": logits}
+    if placed := place_records(analysis, card, scan):
+        answered["places"] = placed
     if not analysis.masks:
         return answered
     outlines = {
@@ -144,6 +149,49 @@ def _answer(scan: Scan, frame: int, model: str, catalogue: Catalogue) -> Record:
         for code, mask in analysis.masks.items()
     }
     return {**answered, "outlines": outlines}
+
+
+def label_places(analysis: "Analysis", card: "ModelCard", label: str, scan: Scan) -> Record:
+    """The places of one label, with the threshold that drew them; of a detector its boxes.
+
+    Raises ConfigurationError for a label without a place threshold.
+    """
+    from core.explaining.places import WEAKLY_SUPERVISED
+
+    tuned = card.place_thresholds.get(label)
+    if tuned is None and card.task != "detection":
+        known = ", ".join(card.place_thresholds) or "none"
+        raise ConfigurationError(f"{card.id} draws no places for {label}; it does for: {known}.")
+    return {
+        "digest": scan.digest, "frame": analysis.frame, "model": card.id, "weights": card.weights_sha256, "label": label,
+        "score": analysis.prediction.scores[label], "operating_point": card.threshold(label),
+        "place_threshold": tuned.threshold if tuned else None, "unit": analysis.heatmap(label).unit,
+        "places": place_records(analysis, card, scan)[label], "note": WEAKLY_SUPERVISED if tuned else BOXES_ONLY,
+    }  # fmt: skip
+
+
+def place_records(analysis: "Analysis", card: "ModelCard", scan: Scan) -> dict[str, list[Record]]:
+    """The places of every label that has a place threshold, or a detector's boxes; none of a label that is not called.
+
+    Boxes and contours count edges in pixels of the scan, rows first.
+    """
+    from core.detections import findings_as_places
+
+    found = findings_as_places(analysis, card)
+    return {code: [_place_record(place, scan) for place in places] for code, places in found.items()}
+
+
+def _place_record(place: "Place | Detection", scan: Scan) -> Record:
+    from core.detections import Detection
+
+    box = place.box
+    record: Record = {
+        "top": box.top, "left": box.left, "height": box.height, "width": box.width,
+        "zone": box.zone(scan.geometry, scan.shape), "size_mm": box.size_mm(scan.geometry),
+    }  # fmt: skip
+    if isinstance(place, Detection):
+        return {**record, "score": place.score}
+    return {**record, "peak": place.peak, "total": place.total, "share": place.share, "contour": place.contour}
 
 
 def _left_out(study: Study) -> list[Record]:

@@ -129,13 +129,27 @@ def curves(
     folder: Annotated[Path, typer.Argument(help="A model's folder, or any with a training.jsonl.")],
     out: Annotated[Path | None, typer.Option("--out", help="The PNG; else training.png in the folder.")] = None,
 ) -> None:
-    """Draw loss and AUROC by epoch from a training's log."""
-    from core.training.curves import CURVES_FILE, LOG_FILE, draw_png, read_curves
+    """Draw loss and AUROC by epoch from a training's log, and the free-response ROC of a card that has one beside it."""
+    from core.models.catalogue import CARD_FILE, read_card
+    from core.training.curves import (
+        CURVES_FILE,
+        FREE_RESPONSE_FILE,
+        LOG_FILE,
+        draw_free_response_png,
+        draw_png,
+        read_curves,
+    )
 
     found = usage(lambda: read_curves(folder / LOG_FILE))
     picture = out or folder / CURVES_FILE
     draw_png(found, picture)
     messages.print(f"{found.epochs[-1] + 1} epochs drawn: {picture}", markup=False, highlight=False)
+    if not (folder / CARD_FILE).is_file():
+        return
+    beside = picture.with_name(FREE_RESPONSE_FILE)
+    evaluations = usage(lambda: read_card(folder / CARD_FILE)).evaluations
+    if evaluations and draw_free_response_png(evaluations[0], beside):
+        messages.print(f"free-response ROC drawn: {beside}", markup=False, highlight=False)
 
 
 def unpack_medmnist(

@@ -9,6 +9,7 @@ from dashboard import cache, state
 
 if TYPE_CHECKING:
     from core.analysis import Analysis
+    from core.confidence.novelty import Novelty
     from core.models.card import ModelCard
     from core.models.loading import Model
     from core.scan import Scan
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """A model's analysis of one frame; ``warning`` says why the model was not made for the scan, if it was not."""
+    """A model's analysis of one frame; ``warning`` says why the model was not made for the scan, if it was not.
+
+    ``despite``: why the novelty gate had held it back, where the reader asked to see it all the same.
+    """
 
     model: "Model" = field(repr=False)
     analysis: "Analysis" = field(repr=False)
     warning: str | None = None
+    despite: str | None = None
 
     @property
     def foremost_label(self) -> str:
@@ -39,10 +44,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """No answer is shown: no model was made for this scan (``choices`` can be tried by hand), or none can be."""
+    """No answer is shown: no model was made for this scan (``choices`` can be tried by hand), or none can be.
+
+    ``held_back``: there is an answer of ``by``, but its novelty gate holds it back until the reader asks for it.
+    """
 
     reason: str
     choices: "tuple[ModelCard, ...]"
+    held_back: "Novelty | None" = None
+    by: "ModelCard | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,10 @@ def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
         analysis = cache.analysis(scan.digest, frame, card.weights_sha256, scan, model)
     except RadLensError as exc:
         return Failed(str(exc))
-    return Answer(model, analysis, warning)
+    reason = analysis.novelty.reason if analysis.novelty else None
+    if reason and not state.chosen(state.choice(state.SHOWN_ANYWAY, card.weights_sha256), otherwise=False):
+        return Withheld(reason, (), analysis.novelty, card)
+    return Answer(model, analysis, warning, reason)
 
 
 def _log_odds(share: float) -> float:

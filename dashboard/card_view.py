@@ -8,6 +8,7 @@ import streamlit as st
 from core.errors import ConfigurationError
 from core.training.curves import LOG_FILE, read_curves
 from dashboard.charts import epochs_spec
+from dashboard.confidence_panel import confidence_panel
 from dashboard.figures import evaluation_figures, headline, headline_evaluation, tiles
 from dashboard.texts import literal, t
 
@@ -30,6 +31,7 @@ def card_view(card: "ModelCard", folder: Path | None = None) -> None:
             evaluation_figures(card, evaluation)
     if not card.evaluations:
         st.info(t("model.no_figures"))
+    confidence_panel(card)
     st.subheader(t("model.training"))
     training(card.training, folder)
     with st.expander(t("model.card")):

@@ -5,10 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.confidence.operating import Outcome
     from core.explaining.faithfulness import FloatArray
     from core.models.card import ReliabilityBin
+    from core.models.card_fields import Interval
+    from core.models.confidence_card import RocTable
+    from core.models.place_card import FrocPoint
 
 Spec = dict[str, Any]
+# Where the axis of false places begins: a logarithm has no 0.
+_LEAST_RATE = 1 / 16
+_MEAN = {"value": "#808890"}
 
 
 def reliability_spec(curves: Mapping[str, Sequence["ReliabilityBin"]], axes: tuple[str, str]) -> Spec:
@@ -37,6 +44,70 @@ def reliability_spec(curves: Mapping[str, Sequence["ReliabilityBin"]], axes: tup
     }
     points = {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": y, "color": colour}}
     return {"data": {"values": values}, "layer": [diagonal, spans, points], "height": 440}
+
+
+def free_response_spec(
+    curves: "Mapping[str, Sequence[FrocPoint]]", mean: "Mapping[str, Interval] | None", axes: tuple[str, str]
+) -> Spec:
+    """Sensitivity against false places a picture, a step line a label; their ``mean`` thick and grey, with its intervals."""
+    values = [
+        {"label": label, "false": max(point.false_places, _LEAST_RATE), "sensitivity": point.sensitivity}
+        for label, points in curves.items()
+        for point in points
+    ]
+    rates = [
+        {"false": float(rate), "sensitivity": one.value, "low": one.low, "high": one.high}
+        for rate, one in (mean or {}).items()
+    ]
+    x = {
+        "field": "false", "type": "quantitative", "title": axes[0], "axis": {"values": [0.125, 0.25, 0.5, 1, 2, 4]},
+        "scale": {"type": "log", "base": 2, "domain": [_LEAST_RATE, 4], "clamp": True},
+    }  # fmt: skip
+    y = _quantitative("sensitivity", axes[1], [0, 1])
+    colour = {"field": "label", "type": "nominal", "title": None, "legend": {"orient": "top", "columns": 3}}
+    encoding = {"x": x, "y": y, "color": colour}
+    lines = {"mark": {"type": "line", "interpolate": "step-after", "opacity": 0.7}, "encoding": encoding}
+    spans = {
+        "data": {"values": rates}, "mark": {"type": "rule", "opacity": 0.5},
+        "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _MEAN},
+    }  # fmt: skip
+    thick = {"type": "line", "point": {"color": _MEAN["value"]}, "strokeWidth": 4}
+    means = {"data": {"values": rates}, "mark": thick, "encoding": {"x": x, "y": y, "color": _MEAN}}
+    return {"data": {"values": values}, "layer": [lines, spans, means] if rates else [lines], "height": 420}
+
+
+def roc_spec(table: "RocTable", outcome: "Outcome", axes: tuple[str, str]) -> Spec:
+    """Sensitivity against the share of false alarms along all thresholds, and the point of one with both its intervals."""
+    ends = [(0.0, 0.0), *zip(table.false_alarms, table.hits, strict=True)]
+    values = [
+        {"x": alarms / max(table.negatives, 1), "y": hits / max(table.positives, 1), "order": place}
+        for place, (alarms, hits) in enumerate(ends)
+    ]
+    hit, clear = outcome.sensitivity, outcome.specificity
+    here = {
+        "x": 1 - clear.value, "y": hit.value, "left": 1 - clear.high, "right": 1 - clear.low, "low": hit.low,
+        "high": hit.high,
+    }  # fmt: skip
+    x, y = _quantitative("x", axes[0], [0, 1]), _quantitative("y", axes[1], [0, 1])
+    line = {
+        "data": {"values": values},
+        "mark": {"type": "line", "color": "#3f8fbf"},
+        "encoding": {"x": x, "y": y, "order": {"field": "order", "type": "quantitative"}},
+    }
+    chance = {
+        "data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]},
+        "mark": {"type": "line", "strokeDash": [4, 4], "color": "gray"},
+        "encoding": {"x": x, "y": y},
+    }
+    rule = {"type": "rule", "color": "#d9822b", "strokeWidth": 2}
+    up = {"mark": rule, "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}}}
+    across = {"mark": rule, "encoding": {"y": y, "x": {**x, "field": "left"}, "x2": {"field": "right"}}}
+    point = {
+        "mark": {"type": "point", "filled": True, "size": 140, "color": "#d9822b", "opacity": 1},
+        "encoding": {"x": x, "y": y},
+    }
+    marked = {"data": {"values": [here]}, "layer": [up, across, point]}
+    return {"layer": [chance, line, marked], "height": 340}
 
 
 def epochs_spec(
@@ -84,6 +155,29 @@ def curves_spec(
         "size": {**by_name, "scale": {"domain": list(names), "range": [3.5, 1]}},
     }
     return {"data": {"values": values}, "mark": {"type": "line", "clip": True}, "encoding": encoding, "height": 220}
+
+
+def function_spec(
+    points: Sequence[tuple[float, float]], bars: Sequence[tuple[float, float, float]], axes: tuple[str, str, str]
+) -> Spec:
+    """A function as a line, and grey behind it how often each of its inputs occurs: bars from, to, count."""
+    x = {**_quantitative("x", axes[0], None), "axis": {"tickCount": 5}}
+    counts = {
+        "data": {"values": [{"x": low, "to": high, "count": count} for low, high, count in bars]},
+        "mark": {"type": "rect", "color": "#999999", "opacity": 0.4},
+        "encoding": {
+            "x": x,
+            "x2": {"field": "to"},
+            "y": {**_quantitative("count", axes[2], None), "scale": {"zero": True}, "axis": None},
+            "y2": {"datum": 0},
+        },
+    }
+    line = {
+        "data": {"values": [{"x": at, "y": value} for at, value in points]},
+        "mark": {"type": "line", "color": "#3f8fbf", "strokeWidth": 3},
+        "encoding": {"x": x, "y": _quantitative("y", axes[1], None)},
+    }
+    return {"layer": [counts, line], "resolve": {"scale": {"y": "independent"}}, "height": 280}
 
 
 def _quantitative(field: str, title: str, limits: list[float] | None) -> Spec:

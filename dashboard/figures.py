@@ -1,18 +1,18 @@
 """An evaluation on a page: one sentence first, then small tables, each with the words that it needs."""
 
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.charts import reliability_spec
+from dashboard.charts import free_response_spec, reliability_spec
+from dashboard.tables import NOTHING, Row, interval_words, number_words, percent_words, span_words, table, term
 from dashboard.texts import literal, t
 
 if TYPE_CHECKING:
-    from core.models.card import Evaluation, Interval, LabelFigures, ModelCard, SubgroupFigures
+    from collections.abc import Callable
 
-Row = dict[str, str]
-_NOTHING = "\u2013"
+    from core.models.card import Evaluation, LabelFigures, ModelCard, SubgroupFigures
+    from core.models.place_card import PlaceFigures
 
 
 def headline_evaluation(card: "ModelCard") -> "Evaluation | None":
@@ -25,14 +25,14 @@ def headline(card: "ModelCard", evaluation: "Evaluation") -> str:
     """What the model can do, in one sentence of Markdown."""
     of = pictures_words(evaluation)
     if evaluation.segmentation is not None:
-        return t("model.line_outline", dice=_interval(evaluation.segmentation.overlap.dice), of=of)
+        return t("model.line_outline", dice=interval_words(evaluation.segmentation.overlap.dice), of=of)
     if evaluation.classes is not None:
         accuracy = evaluation.classes.accuracy
-        return t("model.line_classes", accuracy=_percent(accuracy.value), span=_span(accuracy), of=of)
-    found, words = evaluation.labels.get(card.headline), literal(_term(card, card.headline))
+        return t("model.line_classes", accuracy=percent_words(accuracy.value), span=span_words(accuracy), of=of)
+    found, words = evaluation.labels.get(card.headline), literal(term(card, card.headline))
     if found is None or found.auroc is None:
         return t("model.line_unknown", label=words, of=of)
-    return t("model.line_label", label=words, area=_interval(found.auroc), of=of)
+    return t("model.line_label", label=words, area=interval_words(found.auroc), of=of)
 
 
 def pictures_words(evaluation: "Evaluation") -> str:
@@ -54,19 +54,28 @@ def tiles(card: "ModelCard", evaluation: "Evaluation") -> None:
     elif found is not None and found.sensitivity and found.specificity:
         sensitivity, specificity = found.sensitivity, found.specificity
         for name, figure, cases, words in (
-            (t("model.tile_found"), sensitivity, found.positives, t("model.tile_found_help", span=_span(sensitivity))),
+            (
+                t("model.tile_found"),
+                sensitivity,
+                found.positives,
+                t("model.tile_found_help", span=span_words(sensitivity)),
+            ),
             (
                 t("model.tile_cleared"),
                 specificity,
                 found.negatives,
-                t("model.tile_cleared_help", span=_span(specificity)),
+                t("model.tile_cleared_help", span=span_words(specificity)),
             ),
         ):
-            shown.append((name, _percent(figure.value), f"{words} ({cases})"))
+            shown.append((name, percent_words(figure.value), f"{words} ({cases})"))
     if evaluation.means is not None:
         places = sum(evaluation.labels[code].boxes for code in evaluation.means.labels)
         shown.append(
-            (t("model.tile_place"), _percent(evaluation.means.pointing_game), t("model.tile_place_help", places=places))
+            (
+                t("model.tile_place"),
+                percent_words(evaluation.means.pointing_game),
+                t("model.tile_place_help", places=places),
+            )
         )
     for column, (name, value, words) in zip(st.columns(len(shown)) if shown else [], shown, strict=True):
         column.metric(name, value, border=True)
@@ -109,11 +118,11 @@ def _provenance(evaluation: "Evaluation") -> str:
 
 def _scores(card: "ModelCard", evaluation: "Evaluation") -> None:
     st.caption(t("model.scores_words"))
-    _table(
+    table(
         {
-            t("model.column_label"): _term(card, code),
+            t("model.column_label"): term(card, code),
             t("model.column_cases"): f"{found.positives} / {found.negatives}",
-            t("model.column_auroc"): _interval(found.auroc),
+            t("model.column_auroc"): interval_words(found.auroc),
         }
         for code, found in evaluation.labels.items()
     )
@@ -126,9 +135,9 @@ def _classes(card: "ModelCard", evaluation: "Evaluation") -> None:
         return
     area = t("model.too_few") if figures.macro_auroc is None else f"{figures.macro_auroc:.3f}"
     error = f"{figures.calibration_error:.3f}"
-    st.markdown(t("model.classes", accuracy=_interval(figures.accuracy), area=area, error=error))
-    terms = [_term(card, code) for code in evaluation.labels]
-    _table(
+    st.markdown(t("model.classes", accuracy=interval_words(figures.accuracy), area=area, error=error))
+    terms = [term(card, code) for code in evaluation.labels]
+    table(
         {t("model.column_truth"): term} | {other: str(count) for other, count in zip(terms, row, strict=True)}
         for term, row in zip(terms, figures.confusion, strict=True)
     )
@@ -136,14 +145,14 @@ def _classes(card: "ModelCard", evaluation: "Evaluation") -> None:
 
 def _decisions(card: "ModelCard", evaluation: "Evaluation") -> None:
     st.caption(t("model.decisions_words"))
-    _table(
+    table(
         {
-            t("model.column_label"): _term(card, code),
+            t("model.column_label"): term(card, code),
             t("model.column_threshold"): f"{found.threshold:.2f}",
-            t("model.column_sensitivity"): _interval(found.sensitivity),
-            t("model.column_specificity"): _interval(found.specificity),
-            t("model.column_ppv"): _interval(found.ppv) if found.ppv else _NOTHING,
-            t("model.column_npv"): _interval(found.npv) if found.npv else _NOTHING,
+            t("model.column_sensitivity"): interval_words(found.sensitivity),
+            t("model.column_specificity"): interval_words(found.specificity),
+            t("model.column_ppv"): interval_words(found.ppv) if found.ppv else NOTHING,
+            t("model.column_npv"): interval_words(found.npv) if found.npv else NOTHING,
         }
         for code, found in evaluation.labels.items()
         if found.threshold is not None
@@ -152,24 +161,58 @@ def _decisions(card: "ModelCard", evaluation: "Evaluation") -> None:
 
 def _places(card: "ModelCard", evaluation: "Evaluation") -> None:
     st.caption(t("model.places_words"))
-    _table(_place(card, code, found) for code, found in evaluation.labels.items() if found.boxes)
+    table(_place(card, code, found) for code, found in evaluation.labels.items() if found.boxes)
     means = evaluation.means
     if means is not None:
-        terms = ", ".join(_term(card, code) for code in means.labels)
+        terms = ", ".join(term(card, code) for code in means.labels)
         values = {"pointing": f"{means.pointing_game:.2f}", "share": f"{means.energy_in_box:.2f}"}
-        reached = " / ".join(f"{value:.2f}" for value in means.iobb.values()) or _NOTHING
+        reached = " / ".join(f"{value:.2f}" for value in means.iobb.values()) or NOTHING
         st.markdown(literal(t("model.places_mean", labels=terms, iobb=reached, **values)))
+    _free_response(card, evaluation)
+
+
+def _free_response(card: "ModelCard", evaluation: "Evaluation") -> None:
+    """Sensitivity against false places a picture: a sentence, the curve, and each label at the card's own threshold."""
+    measured = {code: found.places for code, found in evaluation.labels.items() if found.places}
+    if not measured:
+        return
+    st.markdown(f"**{t('model.froc_title')}**")
+    mean = evaluation.means.places if evaluation.means else None
+    if mean is not None:
+        st.markdown(
+            literal(t("model.froc_mean", half=interval_words(mean.at["0.5"]), two=interval_words(mean.at["2"])))
+        )
+    st.caption(t("model.froc_words"))
+    curves = {term(card, code): found.curve for code, found in measured.items()}
+    axes = (t("model.axis_false"), t("model.axis_sensitivity"))
+    spec = free_response_spec(curves, mean.at if mean else None, axes)
+    st.vega_lite_chart(spec=spec, alt=t("model.froc_alt"))
+    table(_tuned(card, code, found) for code, found in measured.items() if found.threshold is not None)
+
+
+def _tuned(card: "ModelCard", code: str, found: "PlaceFigures") -> Row:
+    return {
+        t("model.column_label"): term(card, code),
+        t("model.column_findings"): f"{found.findings} / {found.pictures}",
+        t("model.column_sensitivity"): interval_words(found.sensitivity),
+        t("model.column_false_places"): interval_words(found.false_places),
+        t("model.column_place_iou"): " / ".join(f"{value:.2f}" for value in found.iou.values()),
+    }
 
 
 def _place(card: "ModelCard", code: str, found: "LabelFigures") -> Row:
-    pointing = _number(found.pointing_game) if found.pointing_interval is None else _interval(found.pointing_interval)
+    pointing = (
+        number_words(found.pointing_game)
+        if found.pointing_interval is None
+        else interval_words(found.pointing_interval)
+    )
     return {
-        t("model.column_label"): _term(card, code),
+        t("model.column_label"): term(card, code),
         t("model.column_places"): str(found.boxes),
         t("model.column_pointing"): pointing,
-        t("model.column_energy"): _number(found.energy_in_box),
-        t("model.column_iobb"): " / ".join(f"{value:.2f}" for value in found.iobb.values()) or _NOTHING,
-        t("model.column_false"): _NOTHING if found.false_boxes is None else f"{found.false_boxes:.1f}",
+        t("model.column_energy"): number_words(found.energy_in_box),
+        t("model.column_iobb"): " / ".join(f"{value:.2f}" for value in found.iobb.values()) or NOTHING,
+        t("model.column_false"): NOTHING if found.false_boxes is None else f"{found.false_boxes:.1f}",
     }
 
 
@@ -177,13 +220,13 @@ def _reliability(card: "ModelCard", evaluation: "Evaluation") -> None:
     st.caption(t("model.reliability_words"))
     # Lines of nine labels hide each other: those of a headline, or of classes.
     codes = evaluation.labels if card.is_exclusive else [card.headline]
-    curves = {_term(card, code): evaluation.labels[code].reliability for code in codes if code in evaluation.labels}
+    curves = {term(card, code): evaluation.labels[code].reliability for code in codes if code in evaluation.labels}
     axes = (t("model.axis_score"), t("model.axis_share"))
     left, right = st.columns([3, 2])
     left.vega_lite_chart(spec=reliability_spec(curves, axes), alt=t("model.reliability_alt"))
     with right:
-        _table(
-            {t("model.column_label"): _term(card, code), t("model.column_ece"): _number(found.ece, 3)}
+        table(
+            {t("model.column_label"): term(card, code), t("model.column_ece"): number_words(found.ece, 3)}
             for code, found in evaluation.labels.items()
         )
 
@@ -194,11 +237,11 @@ def _subgroups(card: "ModelCard", evaluation: "Evaluation") -> None:
     for column, (name, groups) in zip(st.columns(len(evaluation.subgroups)), evaluation.subgroups.items(), strict=True):
         codes = list(dict.fromkeys(code for group in groups.values() for code in group.auroc)) or [card.headline]
         with column:
-            _table(_group(card, names.get(name, name), group, found, codes) for group, found in groups.items())
+            table(_group(card, names.get(name, name), group, found, codes) for group, found in groups.items())
 
 
 def _group(card: "ModelCard", name: str, group: str, found: "SubgroupFigures", codes: list[str]) -> Row:
-    areas = {_term(card, code): _interval(found.auroc.get(code)) for code in codes}
+    areas = {term(card, code): interval_words(found.auroc.get(code)) for code in codes}
     return {name: group, t("model.column_images"): str(found.images), **areas}
 
 
@@ -206,27 +249,27 @@ def _probes(card: "ModelCard", evaluation: "Evaluation") -> None:
     probes = evaluation.probes
     if probes is None:
         return
-    words = {"images": probes.images, "border": _percent(probes.border), "region": probes.region}
+    words = {"images": probes.images, "border": percent_words(probes.border), "region": probes.region}
     st.caption(literal(t("model.probes_words", **words)))
-    _table(
+    table(
         {
-            t("model.column_label"): _term(card, code),
-            t("model.column_whole"): _interval(found.whole),
-            t("model.column_file_size"): _interval(found.file_size),
-            t("model.column_brightness"): _interval(found.brightness),
-            t("model.column_border_learnt"): _interval(found.border_learnt),
-            t("model.column_border"): _interval(found.border_only),
-            t("model.column_blanked"): _interval(found.region_blanked),
+            t("model.column_label"): term(card, code),
+            t("model.column_whole"): interval_words(found.whole),
+            t("model.column_file_size"): interval_words(found.file_size),
+            t("model.column_brightness"): interval_words(found.brightness),
+            t("model.column_border_learnt"): interval_words(found.border_learnt),
+            t("model.column_border"): interval_words(found.border_only),
+            t("model.column_blanked"): interval_words(found.region_blanked),
         }
         for code, found in probes.labels.items()
     )
     areas = {"inside": f"{probes.inside_area:.2f}", "region": f"{probes.region_area:.2f}"}
     st.caption(t("model.evidence_words", **areas))
-    _table(
+    table(
         {
-            t("model.column_label"): _term(card, code),
-            t("model.column_inside"): _number(found.evidence_inside),
-            t("model.column_in_region"): _number(found.evidence_in_region),
+            t("model.column_label"): term(card, code),
+            t("model.column_inside"): number_words(found.evidence_inside),
+            t("model.column_in_region"): number_words(found.evidence_in_region),
         }
         for code, found in probes.labels.items()
         if found.evidence_inside is not None
@@ -238,46 +281,21 @@ def _outlines(evaluation: "Evaluation") -> None:
     if figures is None:
         return
     parts = {t("model.all_pictures"): figures.overlap, **figures.classes}
-    _table(
+    table(
         {
             t("model.column_part"): name,
             t("model.column_images"): str(overlap.pictures),
-            t("model.column_dice"): _interval(overlap.dice),
+            t("model.column_dice"): interval_words(overlap.dice),
             t("model.column_median_dice"): f"{overlap.median_dice:.2f}",
-            t("model.column_iou"): _interval(overlap.iou),
+            t("model.column_iou"): interval_words(overlap.iou),
         }
         for name, overlap in parts.items()
     )
     st.caption(
-        t("model.outline_words", missed=figures.missed, normals=figures.normals, false=_interval(figures.false_masks))
+        t(
+            "model.outline_words",
+            missed=figures.missed,
+            normals=figures.normals,
+            false=interval_words(figures.false_masks),
+        )
     )
-
-
-def _table(rows: Iterable[Row]) -> None:
-    """Rows of words, shown literally."""
-    kept = [{literal(name): literal(cell) for name, cell in row.items()} for row in rows]
-    if kept:
-        st.table(kept, border="horizontal", hide_index=True)
-
-
-def _term(card: "ModelCard", code: str) -> str:
-    """A label's plain words without what stands in brackets."""
-    return next((label.words.split(" (")[0] for label in card.labels if label.code == code), code)
-
-
-def _interval(interval: "Interval | None") -> str:
-    if interval is None:
-        return t("model.too_few")
-    return t("model.interval", value=f"{interval.value:.2f}", low=f"{interval.low:.2f}", high=f"{interval.high:.2f}")
-
-
-def _span(interval: "Interval") -> str:
-    return t("model.span", low=_percent(interval.low), high=_percent(interval.high))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return _NOTHING if value is None else f"{value:.{digits}f}"

@@ -69,8 +69,18 @@ def pixels_message(scan: "Scan", case: str, frame: int, source: str) -> bytes:
     return pack(header, sections)
 
 
-def maps_message(analysis: "Analysis", card: "ModelCard", case: str, label: str, score_texts: dict[str, str]) -> bytes:
-    """The raw heatmaps of all labels for one frame, the two colour scales, and of a segmentation the probability maps."""
+def maps_message(
+    analysis: "Analysis",
+    card: "ModelCard",
+    case: str,
+    label: str,
+    score_texts: dict[str, str],
+    places: dict[str, dict[str, Any]] | None = None,
+) -> bytes:
+    """The raw heatmaps of all labels for one frame, the two colour scales, and of a segmentation the probability maps.
+
+    ``places``: by label code, as ``dashboard.places`` words them.
+    """
     import dataclasses
 
     import numpy as np
@@ -84,7 +94,10 @@ def maps_message(analysis: "Analysis", card: "ModelCard", case: str, label: str,
         "kind": "maps", "id": case, "frame": analysis.frame, "rows": rows, "columns": columns,
         "letterbox": dataclasses.asdict(analysis.letterbox), "limit": maps[0].limit, "unit": maps[0].unit,
         "label": label, "method": _method_words(maps[0], card), "per_scan": maps[0].per_scan,
-        "labels": [_label(analysis, card, code, score_texts[code]) for code in card.label_codes],
+        "labels": [
+            _label(analysis, card, code, score_texts[code]) | {"places": (places or {}).get(code)}
+            for code in card.label_codes
+        ],
     }  # fmt: skip
     masks = [analysis.masks[code] for code in card.label_codes if code in analysis.masks]
     if masks:
@@ -103,6 +116,16 @@ def strip_message(case: str, labels: list[dict[str, str]], scores: "npt.NDArray[
     """Each label's score along the slices, (labels, slices), NaN where a slice has not been read yet."""
     header = {"kind": "strip", "id": case, "done": done, "total": scores.shape[1], "labels": labels}
     return pack(header, {"scores": scores.astype("<f4").tobytes()})
+
+
+def asker_message(case: str) -> bytes:
+    """The reader may mark places in the viewer of this case."""
+    return pack({"kind": "ask", "id": case}, {})
+
+
+def asked_message(case: str, number: int, text: str) -> bytes:
+    """What the network says without the place that was marked as ``number``."""
+    return pack({"kind": "asked", "id": case, "number": number, "text": text}, {})
 
 
 def hold_message(case: str) -> bytes:
@@ -164,7 +187,7 @@ def _method_words(heatmap: "Heatmap", card: "ModelCard") -> str | None:
     """What the legend calls the maps, where they are not the analysis' own."""
     from core.explaining.registry import DEFAULT_METHOD, find_method
 
-    own = heatmap.method in (DEFAULT_METHOD, "seg-gradcam")
+    own = heatmap.method in (DEFAULT_METHOD, "seg-gradcam", "detector")
     if own and heatmap.against is None and heatmap.layer == card.target_layer:
         return None
     title = find_method(DEFAULT_METHOD if own else heatmap.method).title

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from dashboard.frames import Offer
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+    from core.explaining.asking import Asked
     from core.models.checking import CompatibilityReport
     from core.reading.guard import Report
     from core.reading.study import LeftOut
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dashboard.explanation_run import ExplanationRun
     from dashboard.slices import SliceRun
     from dashboard.trust_run import TrustRun
+    from dashboard.watched_run import WatchedRun
 
 _CASE = "case"
 _NOTES = "notes"
@@ -29,19 +31,26 @@ _UPLOADS = "upload_number"
 _VISITED = "visited"
 _MODELS = "models_chosen_by_hand"
 _CHECKED, _ADDED, _WEIGHTS = "checked_model", "added_model", "weights_number"
-_INACTIVE = "inactive_model"
+_INACTIVE, SHOWN_ANYWAY, SET_LEVEL = "inactive_model", "shown_anyway", "set_level"
 
-_FRAME = "frame"
-_SLICE_RUN = "slice_run"
-_EXPLANATION_RUN = "explanation_run"
+_FRAME, _SLICE_RUN, _EXPLANATION_RUN = "frame", "slice_run", "explanation_run"
 _TRUST_RUN, TRUST_LABEL = "trust_run", "trust_label"
+_WATCHED_RUN, _ASKED = "watched_run", "asked"
+ASK_FILL, ASK_LABEL, COMPARED = "ask_fill", "ask_label", "compared"
+OF_LABEL, THRESHOLD, PREVALENCE = "of_label", "threshold", "prevalence"
 METHOD, MAP_LAYER, AGAINST = "method", "map_layer", "against"
 LAYER, ORDER, SCALE, CHANNEL = "layer", "order", "scale", "channel"
+# Which part of Network and of Bench is shown, and all choices of a case inside the network.
+VIEW, BENCH, INSIDE, LESSON = "view", "bench", "inside", "lesson"
+# The settings of the live training and the table of its runs belong to no case.
+LIVE, LIVE_RUNS = "live_training", "live_training_runs"
 SAMPLE, SERIES, FOLDER, BY_HAND, READ_BY = "sample", "series", "folder", "by_hand", "read_by"
 # What the reader chose stays when the page changes; Streamlit forgets a widget that is not drawn.
-_KEPT = (LAYER, ORDER, SCALE, CHANNEL, FOLDER, METHOD, MAP_LAYER, AGAINST, TRUST_LABEL)
-_RUNS = (_SLICE_RUN, _EXPLANATION_RUN, _TRUST_RUN)
-_OF_THE_CASE = (_FRAME, *_RUNS, SERIES, LAYER, CHANNEL, READ_BY, MAP_LAYER, AGAINST, TRUST_LABEL)
+_KEPT = (LAYER, VIEW, BENCH, LESSON, LIVE, INSIDE, ORDER, SCALE, CHANNEL, FOLDER, METHOD, MAP_LAYER, AGAINST, TRUST_LABEL,
+         ASK_FILL, ASK_LABEL, COMPARED, SET_LEVEL, OF_LABEL, THRESHOLD, PREVALENCE)  # fmt: skip
+_RUNS = (_SLICE_RUN, _EXPLANATION_RUN, _TRUST_RUN, _WATCHED_RUN)
+_OF_THE_CASE = (_FRAME, *_RUNS, SERIES, LAYER, CHANNEL, INSIDE, READ_BY, MAP_LAYER, AGAINST, TRUST_LABEL, ASK_LABEL, _ASKED,
+                COMPARED, SHOWN_ANYWAY)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +102,21 @@ def prefer(key: str, value: object) -> None:
     """What a choice stands at until the reader makes it. A widget must not be given the same as its own default."""
     if key not in st.session_state:
         st.session_state[key] = value
+
+
+def chosen(key: str, otherwise: Any) -> Any:
+    """What a choice of that key stands at, wherever its widget is."""
+    return st.session_state.get(key, otherwise)
+
+
+def choose(key: str, value: object) -> None:
+    """Make a choice in the reader's name, before its widget is drawn: they pointed at it elsewhere."""
+    st.session_state[key] = value
+
+
+def reported(key: str, name: str) -> Any:
+    """What an element of that key told in this run; the browser may say anything."""
+    return st.session_state[key].get(name)
 
 
 def current_case() -> Case | None:
@@ -187,6 +211,12 @@ def keep_slice_run(weights: str, run: "SliceRun") -> None:
     st.session_state[choice(_SLICE_RUN, weights)] = run
 
 
+def _keep_run(name: str, question: tuple[str, ...], run: "ExplanationRun | TrustRun | WatchedRun[Any]") -> None:
+    for key in _chosen((name,)):
+        st.session_state[key].cancel()
+    st.session_state[choice(name, *question)] = run
+
+
 def explanation_run(question: tuple[str, ...]) -> "ExplanationRun | None":
     """The making of the heatmap that answers this question about the open case, if it was started."""
     run: ExplanationRun | None = st.session_state.get(choice(_EXPLANATION_RUN, *question))
@@ -195,9 +225,7 @@ def explanation_run(question: tuple[str, ...]) -> "ExplanationRun | None":
 
 def keep_explanation_run(question: tuple[str, ...], run: "ExplanationRun") -> None:
     """Hold on to it for as long as its case is open; others that still work give way."""
-    for key in _chosen((_EXPLANATION_RUN,)):
-        st.session_state[key].cancel()
-    st.session_state[choice(_EXPLANATION_RUN, *question)] = run
+    _keep_run(_EXPLANATION_RUN, question, run)
 
 
 def trust_run(question: tuple[str, ...]) -> "TrustRun | None":
@@ -208,9 +236,29 @@ def trust_run(question: tuple[str, ...]) -> "TrustRun | None":
 
 def keep_trust_run(question: tuple[str, ...], run: "TrustRun") -> None:
     """Hold on to it for as long as its case is open; others that still work give way."""
-    for key in _chosen((_TRUST_RUN,)):
-        st.session_state[key].cancel()
-    st.session_state[choice(_TRUST_RUN, *question)] = run
+    _keep_run(_TRUST_RUN, question, run)
+
+
+def watched_run(question: tuple[str, ...]) -> "WatchedRun[Any] | None":
+    """The work that answers this question about the open case, if it was started."""
+    run: WatchedRun[Any] | None = st.session_state.get(choice(_WATCHED_RUN, *question))
+    return run
+
+
+def keep_watched_run(question: tuple[str, ...], run: "WatchedRun[Any]") -> None:
+    """Hold on to it for as long as its case is open; others that still work give way."""
+    _keep_run(_WATCHED_RUN, question, run)
+
+
+def asked(question: tuple[object, ...]) -> "Asked | None":
+    """The answer to the question about a marked place that was asked last, if it is this one."""
+    kept: tuple[tuple[object, ...], Asked] | None = st.session_state.get(choice(_ASKED))
+    return kept[1] if kept is not None and kept[0] == question else None
+
+
+def keep_asked(question: tuple[object, ...], answer: "Asked") -> None:
+    """Hold on to an answer until the next one; of the marked place nothing else is kept."""
+    st.session_state[choice(_ASKED)] = (question, answer)
 
 
 def note_key(case_key: str) -> str:

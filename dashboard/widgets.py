@@ -7,18 +7,21 @@ import streamlit as st
 
 from dashboard import cache, state
 from dashboard.answer import Answer, Failed, Withheld, answer_for, card_for, readers
-from dashboard.texts import t
+from dashboard.texts import literal, t
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+    from core.confidence.novelty import Novelty
     from core.models.card import ModelCard
     from core.reading.doctor import Verdict
     from core.reading.guard import Progress
     from core.scan import Scan
 
 DEFAULT_SAMPLE_PARAMETER = "sample"
-_POLL_SECONDS = 0.4
+_POLL_SECONDS = 0.25
+# Every look takes time from the import that it waits for.
+_SLOW_POLL_SECONDS = 1.0
 # Streamlit's own margins are made for text; a reading room needs the width.
 _STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding: 4rem 2rem 2rem; max-width: 1700px}
@@ -78,11 +81,20 @@ def wait_for_reading() -> bool:
     return False
 
 
+def wait_for_answer() -> bool:
+    """Whether models can answer; while they cannot, a sign of life that looks again by itself."""
+    if cache.start_up().answers.is_set():
+        return True
+    _waiting(t("start.answers"), "answers")
+    return False
+
+
 def wait_for_network() -> bool:
     """Whether networks can run; while they cannot, a sign of life that looks again by itself."""
     if cache.start_up().network.is_set():
         return True
-    _waiting(t("start.network"), "network")
+    cache.start_up().want_network()
+    _waiting(t("start.network"), "network", _SLOW_POLL_SECONDS)
     return False
 
 
@@ -155,15 +167,18 @@ def banner(case: state.Case, scan: "Scan", frame: int, answer: Answer | Withheld
         facts.append(t("banner.frame", frame=frame + 1, count=scan.frame_count))
     if case.simulated:
         facts.append(t("banner.simulated"))
-    model = t("banner.no_model")
+    model, despite = t("banner.no_model"), ""
     if isinstance(answer, Answer):
         card = answer.model.card
         model = f"{card.title} {card.version} ({card.weights_sha256[:8]})"
+        despite = t("banner.despite") if answer.despite else ""
+    elif isinstance(answer, Withheld) and answer.by is not None:
+        model = t("banner.held_back", model=f"{answer.by.title} {answer.by.version}")
     st.html(
         '<div style="display:flex;flex-wrap:wrap;gap:.2rem 2rem;padding:.5rem .8rem;border-left:4px solid #3f8fbf;'
         'background:rgba(127,127,127,.10);border-radius:.3rem">'
         + _banner_part(t("banner.case"), case.title, " · ".join(fact for fact in facts if fact))
-        + _banner_part(t("banner.model"), model, "")
+        + _banner_part(t("banner.model"), model, despite)
         + "</div>"
     )
 
@@ -176,7 +191,10 @@ def error_box(title: str, sentence: str) -> None:
 
 
 def withheld_box(scan: "Scan", withheld: Withheld) -> None:
-    """Why there is no answer, and the models that can be tried by hand."""
+    """Why there is no answer, and the models that can be tried by hand; or how to see it all the same."""
+    if withheld.held_back is not None and withheld.by is not None:
+        _held_back_box(withheld.held_back, withheld.by)
+        return
     error_box(t("withheld.title"), withheld.reason)
     if withheld.choices:
         titles = {card.id: card.title for card in withheld.choices}
@@ -189,6 +207,20 @@ def withheld_box(scan: "Scan", withheld: Withheld) -> None:
                 error_box(t("models.inactive"), problem)
             else:
                 st.rerun()
+
+
+def _held_back_box(novel: "Novelty", card: "ModelCard") -> None:
+    """Outside the novelty gate: the reason, the nearest look, and a button that is remembered."""
+    error_box(t("withheld.novel"), novel.reason or "")
+    if novel.odd:
+        st.text(t("withheld.nearest", look=novel.nearest))
+    st.caption(t("withheld.novel_words", title=literal(card.title)))
+    st.button(
+        t("withheld.anyway"),
+        on_click=state.choose,
+        args=(state.choice(state.SHOWN_ANYWAY, card.weights_sha256), True),
+        icon=":material/visibility:",
+    )
 
 
 def reader_choice(scan: "Scan") -> None:
@@ -229,29 +261,6 @@ def notes_field(case_key: str) -> None:
     )
 
 
-def score_texts(answer: Answer) -> dict[str, str]:
-    """Every label's score in words."""
-    return {code: score_text(score) for code, score in answer.analysis.prediction.scores.items()}
-
-
-def score_table(answer: Answer) -> None:
-    """Every label with its score as number and bar, the operating point as a tick, and what that means in words."""
-    card, scores = answer.model.card, answer.analysis.prediction.scores
-    rows = "".join(_score_row(card, label.code, label.words, scores[label.code]) for label in card.labels)
-    heads = "".join(
-        f'<th scope="col" colspan="{span}" style="text-align:left;padding:.2rem .4rem;font-weight:600">{html.escape(t(key))}</th>'
-        for key, span in (("review.column_label", 1), ("review.column_score", 2), ("review.column_threshold", 1))
-    )
-    st.html(
-        f'<table style="width:100%;border-collapse:collapse;font-size:.92rem"><thead><tr>{heads}</tr></thead>{rows}</table>'
-    )
-    rule = next((point.rule for point in card.thresholds.values()), "")
-    if card.published_points:
-        st.caption(t("review.published_points"))
-    elif rule:
-        st.caption(t("review.uncalibrated", rule=rule))
-
-
 def score_text(score: float) -> str:
     """Two decimals, never 0 or 1: no score is certain."""
     return "< 0.01" if score < 0.01 else "> 0.99" if score > 0.99 else f"{score:.2f}"
@@ -277,10 +286,10 @@ def _sample_choice() -> None:
     )
 
 
-def _waiting(words: str, event: str) -> None:
+def _waiting(words: str, event: str, every: float = _POLL_SECONDS) -> None:
     start = cache.start_up()
 
-    @st.fragment(run_every=_POLL_SECONDS)
+    @st.fragment(run_every=every)
     def poll() -> None:
         if start.problem.is_set():
             error_box(t("missing.title"), t("start.problem"))
@@ -297,37 +306,4 @@ def _banner_part(name: str, value: str, detail: str) -> str:
     return (
         f'<div><span style="opacity:.75;font-size:.8rem">{html.escape(name)}</span>'
         f'<div style="font-weight:600;overflow-wrap:anywhere">{html.escape(value)}</div>{small}</div>'
-    )
-
-
-def _score_row(card: "ModelCard", code: str, words: str, score: float) -> str:
-    point = card.threshold(code)
-    meaning = t("review.no_threshold")
-    if point is not None:
-        meaning = t("review.above" if score >= point else "review.below", threshold=f"{point:.2f}")
-    cell = "padding:.35rem .4rem;vertical-align:middle"
-    return (
-        f'<tr data-label="{html.escape(code)}" style="border-top:1px solid rgba(127,127,127,.25)">'
-        f'<td style="{cell}">{_label_words(words)}</td>'
-        f'<td style="{cell};width:30%">{_bar(score, point)}</td>'
-        f'<td style="{cell};font-variant-numeric:tabular-nums;white-space:nowrap">{html.escape(score_text(score))}</td>'
-        f'<td style="{cell};font-size:.85rem;white-space:nowrap">{html.escape(meaning)}</td></tr>'
-    )
-
-
-def _label_words(words: str) -> str:
-    """The term, with its plain words in brackets set smaller."""
-    term, _, plain = words.partition(" (")
-    small = f' <span style="font-size:.8rem;opacity:.75">({html.escape(plain)}</span>' if plain else ""
-    return html.escape(term) + small
-
-
-def _bar(score: float, point: float | None) -> str:
-    tick = ""
-    if point is not None:
-        place = f"left:calc({100 * point:.1f}% - 1px)"
-        tick = f'<div style="position:absolute;{place};top:-3px;width:2px;height:14px;background:currentColor"></div>'
-    return (
-        '<div style="position:relative;height:8px;background:rgba(127,127,127,.25);border-radius:4px">'
-        f'<div style="width:{100 * score:.1f}%;height:8px;background:#3f8fbf;border-radius:4px"></div>{tick}</div>'
     )

@@ -1,8 +1,12 @@
 """Tests run side by side: each process keeps to one thread, and what is cached in one test is gone in the next."""
 
 import os
+import shutil
+import tempfile
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# What tests export for the fast engine is gone with them, also what a thread still writes when its test has ended.
+os.environ["RADLENS_CACHE"] = tempfile.mkdtemp(prefix="radlens-tests-")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +45,11 @@ def no_shipped_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def told(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Keeps a measured figure for the end of the run's output."""
     return lambda line: record_property(MEASURED, line)
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(os.environ["RADLENS_CACHE"], ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,11 +12,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "dashboard").rglob("*.py"), ROOT / "streamlit_app.py"])
 # Lower floors may not import higher ones.
-FLOORS = ("core", "dashboard.texts", "dashboard.outlines", "dashboard.packing", "dashboard.frames", "dashboard.slices",
-          "dashboard.explanation_run", "dashboard.trust_run", "dashboard.cache", "dashboard.state",
-          "dashboard.answer", "dashboard.viewer", "dashboard.widgets", "dashboard.explanation", "dashboard.pixel_panel",
-          "dashboard.charts", "dashboard.trust_panel", "dashboard.figures", "dashboard.card_view", "dashboard.model_list",
-          "dashboard.own_model", "dashboard.published_models", "dashboard.pages", "streamlit_app")  # fmt: skip
+FLOORS = ("core", "dashboard.texts", "dashboard.outlines", "dashboard.packing", "dashboard.frames",
+          "dashboard.slices", "dashboard.explanation_run", "dashboard.trust_run", "dashboard.watched_run",
+          "dashboard.marked", "dashboard.cache", "dashboard.state", "dashboard.answer", "dashboard.places",
+          "dashboard.viewer", "dashboard.widgets", "dashboard.tables", "dashboard.score_table",
+          "dashboard.charts", "dashboard.pointing", "dashboard.on_demand", "dashboard.answer_sets",
+          "dashboard.inside", "dashboard.bench", "dashboard.explanation", "dashboard.pixel_panel",
+          "dashboard.trust_panel", "dashboard.ask_table", "dashboard.ask_panel", "dashboard.compare_panel",
+          "dashboard.figures", "dashboard.threshold_panel", "dashboard.confidence_panel",
+          "dashboard.card_view", "dashboard.model_list", "dashboard.own_model",
+          "dashboard.published_models", "dashboard.lesson", "dashboard.pages", "streamlit_app")  # fmt: skip
 SCRIPTS = sorted(path for path in (ROOT / "dashboard" / "viewer").rglob("*") if path.suffix in {".js", ".html"})
 
 
@@ -61,8 +66,8 @@ def test_only_state_names_session_keys_and_only_cache_caches() -> None:
 
 
 def test_the_first_page_imports_no_torch() -> None:
-    pages = "dashboard.pages.review, dashboard.pages.network, dashboard.pages.models"
-    code = f"import sys, {pages}; print('torch' in sys.modules)"
+    pages = "dashboard.pages.review, dashboard.pages.network, dashboard.pages.bench, dashboard.pages.lesson"
+    code = f"import sys, {pages}, dashboard.pages.models; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -81,7 +86,9 @@ def test_every_text_that_a_page_asks_for_exists_and_none_is_left_over() -> None:
     texts = set(json.loads((ROOT / "assets" / "texts" / "en.json").read_text("utf-8")))
     source = "\n".join(path.read_text("utf-8") for path in [*SOURCES, *SCRIPTS])
     asked = set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", source))
-    parts = r"network\.(order|scale)_|own\.head_|viewer\.(middle|towards|vertical|horizontal|plane|keys)_|history\."
+    parts = r"(network|maps)\.(order|scale|view)_|kernel\.|bench\.view_|bench\.(stride|padding|dilation)|walk\.origin_|"
+    parts += r"lesson\.[a-z]+_(title|words)|page\.|pooling\.|activation\.|ablation\.|looksfor\.(filter|label)|"
+    parts += r"own\.head_|viewer\.(middle|towards|vertical|horizontal|plane|keys)_|history\."
     composed = {key for key in texts if re.match(parts, key)}
     assert texts - asked - composed == set()
     prefixes = {key.split(".")[0] for key in texts}

@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from core.models.card import (
     ClassFigures,
     Evaluation,
-    Interval,
     LabelFigures,
     LabelProbes,
     MeanFigures,
@@ -21,7 +20,9 @@ from core.models.card import (
     ReliabilityBin,
     SubgroupFigures,
 )
-from dashboard.charts import epochs_spec, reliability_spec
+from core.models.card_fields import Interval
+from core.models.place_card import FrocPoint
+from dashboard.charts import epochs_spec, free_response_spec, reliability_spec
 from dashboard.texts import literal
 from tests.networks import publish
 
@@ -217,3 +218,20 @@ def test_charts_leave_out_what_is_not_known_and_keep_the_diagonal() -> None:
     assert curve["data"]["values"] == [{"label": "A", "score": 0.25, "share": 0.4, "low": 0.1, "high": 0.7}]
     diagonal = curve["layer"][0]["data"]["values"]
     assert all(point["score"] == point["share"] for point in diagonal)
+
+
+def test_the_free_response_chart_has_a_line_a_label_and_the_mean_with_its_interval() -> None:
+    points = [
+        FrocPoint(threshold=2, false_places=0, sensitivity=0.2),
+        FrocPoint(threshold=1, false_places=0.5, sensitivity=0.6),
+    ]
+    mean = {"0.5": Interval(value=0.6, low=0.4, high=0.8)}
+    spec = free_response_spec({"Mass": points}, mean, ("false", "hit"))
+    # A logarithm has no 0: the first point stands where the axis begins.
+    assert [(v["label"], v["false"], v["sensitivity"]) for v in spec["data"]["values"]] == [
+        ("Mass", 1 / 16, 0.2),
+        ("Mass", 0.5, 0.6),
+    ]
+    (_, spans, _) = spec["layer"]
+    assert spans["data"]["values"] == [{"false": 0.5, "sensitivity": 0.6, "low": 0.4, "high": 0.8}]
+    assert len(free_response_spec({"Mass": points}, None, ("false", "hit"))["layer"]) == 1

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 from core.__main__ import app
 from core.errors import ConfigurationError
-from core.training.curves import Curves, draw_png, read_curves
+from core.models.card import Evaluation, LabelFigures
+from core.models.card_fields import Interval
+from core.models.place_card import FrocPoint, PlaceFigures
+from core.training.curves import Curves, draw_free_response_png, draw_png, read_curves
 
 
 def line(epoch: int, **changes: Any) -> str:
@@ -96,3 +99,19 @@ def test_the_command_draws_beside_the_log(tmp_path: Path) -> None:
     refused = run.invoke(app, ["curves", str(tmp_path / "nothing")])
     assert refused.exit_code == 2
     assert "Traceback" not in refused.output
+
+
+def test_the_free_response_roc_is_drawn_where_places_were_measured(tmp_path: Path) -> None:
+    share = Interval(value=0.6, low=0.4, high=0.8)
+    places = PlaceFigures(
+        findings=5, pictures=9, at={"0.5": share}, mean=share,
+        curve=(FrocPoint(threshold=1, false_places=0.25, sensitivity=0.6),),
+    )  # fmt: skip
+    found = LabelFigures(positives=5, negatives=4, auroc=None, places=places)
+    stated = Evaluation(data="d", split="val", images=9, labels={"mass": found}, weights_sha256="0" * 64)
+    assert draw_free_response_png(stated, tmp_path / "froc.png")
+    with Image.open(tmp_path / "froc.png") as drawn:
+        assert drawn.size == (700, 500)
+    without = stated.model_copy(update={"labels": {"mass": found.model_copy(update={"places": None})}})
+    assert not draw_free_response_png(without, tmp_path / "nothing.png")
+    assert not (tmp_path / "nothing.png").exists()

@@ -1,13 +1,17 @@
-"""``python -m core trust``: one object with every part, and exit statuses that say what went wrong."""
+"""``python -m core trust | ask | shortcuts``: one object with every part, and exit statuses that say what went wrong."""
 
 import json
+import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from core.__main__ import app
+from core.explaining import erase
 from core.explaining.trust import PARTS
+from core.explaining_commands import Fill
 from core.records import loaded_model
 from core.samples import film_to_dicom
 from core.simulation import simulate_film
@@ -61,3 +65,36 @@ def test_what_does_not_exist_is_wrong_usage_and_what_is_no_scan_is_refused(film:
     text = tmp_path / "notes.txt"
     text.write_text("no scan")
     assert run("trust", text, "--label", "mass").exit_code == 1
+
+
+def test_asking_without_a_box_of_pixels_tells_every_label_before_and_after(film: Path) -> None:
+    record = json.loads(run("ask", film, "--box", "20,10,30,25", "--fill", "mean", "--json").stdout)
+    assert list(record["labels"]) == ["abnormal", "mass"]
+    assert record["share"] == pytest.approx(30 * 25 / (96 * 80), rel=0.05)
+    assert (record["model"], record["fill"], record["unit"]) == ("tiny", "mean", "log-odds")
+    for label in record["labels"].values():
+        assert label["change"] == pytest.approx(label["logit"][1] - label["logit"][0])
+        scores = [1 / (1 + math.exp(-logit)) for logit in label["logit"]]
+        assert label["score"] == pytest.approx(scores, abs=1e-5)
+    told = run("ask", film, "--box", "20,10,30,25")
+    assert told.exit_code == 0
+    assert "mass" in told.stdout
+    assert get_args(erase.Fill) == tuple(Fill)
+
+
+def test_a_box_that_is_none_is_wrong_usage(film: Path) -> None:
+    for box in ("1,2,3", "a,b,c,d", "0,0,0,0", "500,500,4,4", "nan,0,1,1"):
+        assert run("ask", film, "--box", box).exit_code == 2, box
+    assert run("ask", film, "--box", "1,1,9,9", "--fill", "glue").exit_code == 2
+
+
+def test_the_shortcut_scan_tells_every_place_and_whether_an_answer_leans_on_it(tmp_path: Path) -> None:
+    film = tmp_path / "film.dcm"
+    film.write_bytes(film_to_dicom(simulate_film(9, "mass", rows=256, columns=256)))
+    record = json.loads(run("shortcuts", film, "--json").stdout)
+    names = {spot["name"] for spot in record["spots"]}
+    assert {"the upper left corner of the picture", "the border of the picture"} <= names
+    assert record["alarm"] == any(spot["leaning"] for spot in record["spots"])
+    # The simulated film carries an R at the patient's right.
+    assert any("bright mark at the upper left" in name for name in names)
+    assert record["sentence"] in " ".join(run("shortcuts", film).stdout.split())

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from core.analysis import Analysis, analyse
 from core.errors import ModelRejected
-from core.models.card import Evaluation, Interval, Label, LabelFigures, OperatingPoint, Scope
+from core.models.card import Evaluation, Label, LabelFigures, OperatingPoint, Scope
+from core.models.card_fields import Interval
 from core.models.loading import load_model, prepare
 from core.models.scope import mismatch
 from core.models.self_test import reference_logits

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from core.analysis import analyse
-from core.models.card import Interval, LabelProbes, Probes, Scope
+from core.models.card import LabelProbes, Probes, Scope
+from core.models.card_fields import Interval
 from core.models.card_text import evaluation_text, probe_notes
 from core.models.loading import Model, prepare
 from core.reading.decoding import decode_scan

@@ -21,7 +21,7 @@ TARGET = "blocks.5.relu_1"
 
 
 def first_label(cut: CutNetwork, one_pass: Pass) -> Map:
-    return evidence_of_all_labels(cut, one_pass).maps[0].numpy()
+    return evidence_of_all_labels(cut, one_pass).maps[0]
 
 
 def own_map(network: nn.Module, target: str, picture: torch.Tensor) -> Map:

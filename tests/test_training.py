@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from core.errors import ConfigurationError
 from core.models.card import InputSpec
+from core.models.exports import read_export
 from core.models.loading import load_model
 from core.training.augmentation import Augmentation
 from core.training.configuration import AugmentSection, TrainingConfiguration, data_folder, read_configuration
@@ -97,6 +98,8 @@ def test_a_whole_training_publishes_a_model_that_finds_the_squares(
     assert figures.auroc.value > 0.9
     assert (figures.positives, figures.negatives) == (6, 12)
     assert load_model("tiny-square").card == published
+    record, _ = read_export(model_folder / "tiny-square")
+    assert record.weights_sha256 == published.weights_sha256
     log = (model_folder / "tiny-square" / "training.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in log] == epochs
     readme = (model_folder / "tiny-square" / "README.md").read_text()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from core.analysis import analyse
+from core.engines.choosing import Later
 from core.errors import Stopped
 from core.explaining.erase import content_of
 from core.explaining.faithfulness import faithfulness
@@ -96,7 +97,8 @@ def test_the_answer_must_be_the_sum_of_the_maps_cells() -> None:
     assert trust(model, patch_scan(), 0, "MASS").part("sum").value == pytest.approx(0, abs=1e-6)
     other = copy.deepcopy(model.network)
     other.get_parameter("4.bias").data += 0.01
-    broken = trust(replace(model, network=other), patch_scan(), 0, "mass")
+    built = replace(model.networks.get(), network=other)
+    broken = trust(replace(model, networks=Later(lambda: built)), patch_scan(), 0, "mass")
     assert broken.part("sum").verdict == "red"
     assert broken.verdict == "red"
 

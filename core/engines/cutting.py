@@ -8,6 +8,7 @@ import copy
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -53,13 +54,44 @@ class CutNetwork:
 
         Raises UnknownLayer when one of ``layers`` does not exist.
         """
+        return self.run_all(inputs, layers)[0]
+
+    def run_all(self, inputs: torch.Tensor, layers: Sequence[str] = ()) -> list[Pass]:
+        """One forward pass of n pictures (n, channels, size, size) -> what it gave for each.
+
+        Raises UnknownLayer when one of ``layers`` does not exist.
+        """
         body, tail, early, late = self._parts(tuple(layers))
         with torch.inference_mode():
             target, *rest = body(inputs)
             crossings, kept = rest[: len(self._crossings)], rest[len(self._crossings) :]
             logits, *kept_late = tail(target, *crossings)
-        values = dict(zip(early + late, [*kept, *kept_late], strict=True))
-        return Pass(logits[0], target[0], {name: values[name][0] for name in layers}, tuple(crossings))
+            values = dict(zip(early + late, [*kept, *kept_late], strict=True))
+            return [
+                Pass(
+                    logits[n],
+                    target[n],
+                    {name: values[name][n] for name in layers},
+                    tuple(_one_of(value, n) for value in crossings),
+                )
+                for n in range(len(inputs))
+            ]
+
+    def graph_of(self, layers: Sequence[str]) -> tuple[fx.GraphModule, tuple[str, ...], dict[str, str]]:
+        """The network as one graph, pictures -> a tuple of values; the names of these values, and layer -> name.
+
+        They are the logits, the target activations, the crossings in their order, and the layers' outputs, each once.
+        Raises UnknownLayer.
+        """
+        nodes = {layer: self._traced.node(layer) for layer in layers}
+        outputs = tuple(dict.fromkeys((self._logits, self._target, *self._crossings, *nodes.values())))
+        module = _subgraph(self._traced.module, (self._input,), outputs)
+        return module, tuple(n.name for n in outputs), {layer: node.name for layer, node in nodes.items()}
+
+    @property
+    def crossings(self) -> int:
+        """How many values from beside the target the tail reads."""
+        return len(self._crossings)
 
     @property
     def layers(self) -> Collection[str]:
@@ -103,6 +135,11 @@ class CutNetwork:
         tail_inputs = (self._target, *self._crossings)
         tail = _subgraph(self._traced.module, tail_inputs, (self._logits, *(nodes[name] for name in late)))
         return body, tail, early, late
+
+
+def _one_of(value: Any, number: int) -> Any:
+    """One picture's share of a value, as a batch of one; of a size, the size."""
+    return value[number : number + 1] if isinstance(value, torch.Tensor) else value
 
 
 def _descendants(node: Node) -> set[Node]:

@@ -6,54 +6,26 @@ the ReLU. Where the tail is global average pooling and one linear layer, the gra
 W_k A_k(i, j) / cells, and all cells plus the bias sum to the logit (CAM, Zhou et al. 2016, arXiv 1512.04150).
 """
 
-from dataclasses import dataclass, field
-
+import numpy as np
 import torch
+from torch import nn
 
 from core.engines.cutting import CutNetwork, Pass
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """``maps`` (labels, h, w) float32, before any ReLU; ``bias`` (labels,) what the cells leave to the logit, or None.
-
-    With a bias the maps are exact contributions; without one they are first-order changes of the logit.
-    """
-
-    maps: torch.Tensor = field(repr=False)
-    bias: torch.Tensor | None
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether cells plus bias sum to the logit."""
-        return self.bias is not None
-
-    def above_mean(self) -> "Evidence":
-        """For softmax heads: the evidence for z_c minus the mean of all z, which a constant added to all cannot change."""
-        bias = None if self.bias is None else self.bias - self.bias.mean()
-        return Evidence(self.maps - self.maps.mean(0, keepdim=True), bias)
-
-    def both_signs(self) -> "Evidence":
-        """For heads of one logit: what speaks against the positive label speaks for the negative one, which comes first."""
-        bias = None if self.bias is None else torch.cat([-self.bias, self.bias])
-        return Evidence(torch.cat([-self.maps, self.maps]), bias)
-
-    def between(self, first: int, second: int) -> torch.Tensor:
-        """Why ``first`` and not ``second``: the evidence (h, w) for the difference of two logits."""
-        return self.maps[first] - self.maps[second]
+from core.explaining.evidence import Evidence, LinearTail, exact_evidence
 
 
 def evidence_of_all_labels(network: CutNetwork, one_pass: Pass) -> Evidence:
     """Signed evidence for every logit of a pass, at the layer where the network is cut."""
-    activations = one_pass.target
-    cells = activations.shape[-2] * activations.shape[-1]
-    linear = network.linear_tail
-    if linear is not None:
-        with torch.inference_mode():
-            weights = linear.weight / cells
-            bias = torch.zeros(len(weights)) if linear.bias is None else linear.bias
-            return Evidence(weighted(weights, activations), bias.clone())
-    return Evidence(weighted(_mean_gradients(network, one_pass), activations), None)
+    if network.linear_tail is not None:
+        return exact_evidence(tail_of(network.linear_tail), one_pass.target.numpy())
+    return Evidence(weighted(_mean_gradients(network, one_pass), one_pass.target).numpy(), None)
+
+
+def tail_of(linear: nn.Linear) -> LinearTail:
+    """The linear layer behind the pooling as arrays; they share its memory."""
+    weight = linear.weight.detach().numpy()
+    bias = np.zeros(len(weight), np.float32) if linear.bias is None else linear.bias.detach().numpy()
+    return LinearTail(weight, bias)
 
 
 def weighted(weights: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:

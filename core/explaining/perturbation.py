@@ -17,6 +17,8 @@ from core.explaining.targets import Targets
 
 # Pictures (n, channels, size, size) -> the targets (n, targets).
 Answer = Callable[[torch.Tensor], torch.Tensor]
+# A picture (1, channels, size, size) and places (n, size, size) bool -> n pictures, each with one of the places covered.
+Cover = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 BATCH = 8
 OCCLUSION_CELLS = 14
@@ -133,6 +135,11 @@ def ablationcam(network: CutNetwork, one_pass: Pass, targets: Targets, watch: Wa
         return weighted(falls.T, activations)
 
 
+def greyed(picture: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Covered by the value 0."""
+    return picture * ~places[:, None]
+
+
 def occlusion(
     picture: torch.Tensor,
     answer: Answer,
@@ -140,15 +147,16 @@ def occlusion(
     *,
     cells: int = OCCLUSION_CELLS,
     side: int = OCCLUSION_SIDE,
+    cover: Cover = greyed,
 ) -> torch.Tensor:
     """Occlusion (Zeiler and Fergus 2014, arXiv 1311.2901) -> (targets, cells, cells): how far each target falls.
 
-    A square, ``side`` cells wide and centred on the cell, is greyed out; near the edge it is cut off. Signed.
+    A square, ``side`` cells wide and centred on the cell, is covered; near the edge it is cut off. Signed.
     """
     with torch.inference_mode():
         whole = answer(picture)
         covers = _squares(picture.shape[-1], cells, side)
-        covered = (picture * ~part[:, None] for part in covers.split(BATCH))
+        covered = (cover(picture, places) for places in covers.split(BATCH))
         answers = _ask(covered, answer, cells * cells, watch, whole.shape[1])
         return (whole - answers).T.reshape(-1, cells, cells)
 

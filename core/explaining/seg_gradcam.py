@@ -15,7 +15,8 @@ connection alone, such as a fine edge, is not in it.
 import torch
 
 from core.engines.cutting import CutNetwork, Pass
-from core.explaining.gradcam import Evidence, weighted
+from core.explaining.evidence import Evidence
+from core.explaining.gradcam import weighted
 
 
 def evidence_of_masks(network: CutNetwork, one_pass: Pass, outlined: torch.Tensor) -> Evidence:
@@ -31,4 +32,4 @@ def evidence_of_masks(network: CutNetwork, one_pass: Pass, outlined: torch.Tenso
         means = torch.where(outlined, logits, 0.0).sum((1, 2)) / pixels
         gradients = [torch.autograd.grad(mean, leaf, retain_graph=True)[0][0] for mean in means]
     alphas = torch.stack([gradient.mean((-2, -1)) for gradient in gradients])
-    return Evidence(weighted(alphas, one_pass.target), None)
+    return Evidence(weighted(alphas, one_pass.target).numpy(), None)

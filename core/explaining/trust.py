@@ -18,6 +18,7 @@ import torch
 
 from core.analysis import Analysis, FloatArray, Heatmap, analyse
 from core.engines.cutting import CutNetwork, Pass
+from core.errors import BOXES_ONLY, NoHeatmap
 from core.explaining.body import body_of, share_on
 from core.explaining.erase import content_of
 from core.explaining.faithfulness import faithfulness
@@ -107,9 +108,11 @@ def trust(
     """The trust card of a label's evidence map; ``progress`` gets each part as it is there, the cheapest first.
 
     ``evidence`` (h, w) asks about another map over the model's square instead of the network's own.
-    Raises UnknownLabel, AnalysisError when the network's answer is not a finite number, Stopped soon after ``cancelled()``
-    turned true.
+    Raises UnknownLabel, NoHeatmap for a detector, AnalysisError when the network's answer is not a finite number, Stopped
+    soon after ``cancelled()`` turned true.
     """
+    if model.card.task == "detection":
+        raise NoHeatmap(BOXES_ONLY)
     watch = Watch(cancelled=cancelled) if cancelled else Watch()
     watch.step(0, len(PARTS))
     analysis = analyse(model, scan, frame)

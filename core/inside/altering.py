@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import fx
 
+from core.engines.choosing import EngineChoice, Later
 from core.engines.cutting import CutNetwork
+from core.engines.torch_engine import TorchEngine
 from core.engines.tracing import TracedNetwork
 from core.errors import UnknownLayer
 from core.inside.steps import step_of
@@ -49,8 +51,11 @@ def altered(model: Model, changes: Mapping[str, Change]) -> Model:
     """
     if not changes:
         return model
-    network = CutNetwork(_altered(model.plain.traced, changes), model.card.target_layer)
-    return replace(model, fast=network, plain=network)
+    cut = CutNetwork(_altered(model.plain.traced, changes), model.card.target_layer)
+    built = replace(model.networks.get(), cuts=(cut, cut))
+    engine = TorchEngine(cut, cut)
+    # The gate knows the activations of the network as trained.
+    return replace(model, networks=Later(lambda: built), engines=EngineChoice(Later(lambda: engine)), novelty=None)
 
 
 def _altered(traced: TracedNetwork, changes: Mapping[str, Change]) -> TracedNetwork:

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from core.analysis import FloatArray
 from core.errors import ConfigurationError
+from core.overlay import encode_png, resize, to_eight_bits
+from core.scan import Scan
+from core.windowing import display_grey
 
 Kernel = npt.NDArray[np.float64]
 Pooling = Literal["max", "average", "min"]
@@ -79,6 +82,19 @@ class WindowStep:
     def value(self) -> float:
         """The sum of the products and the bias."""
         return float(self.products.sum()) + self.bias
+
+
+def grey_levels(scan: Scan, frame: int, side: int) -> FloatArray:
+    """The displayed grey of a frame as whole numbers 0..255, averaged down to ``side`` pixels on the longer side."""
+    scale = min(1.0, side / max(scan.shape))
+    rows, columns = (max(1, round(length * scale)) for length in scan.shape)
+    return np.rint(255 * np.clip(resize(display_grey(scan, frame), rows, columns), 0, 1)).astype(np.float32)
+
+
+def grey_png(values: FloatArray) -> bytes:
+    """Numbers (rows, columns) as a grey PNG, black at the lowest and white at the highest."""
+    low, high = float(values.min()), float(values.max())
+    return encode_png(to_eight_bits(((values - low) / max(high - low, 1e-12)).astype(np.float32)))
 
 
 def convolve(picture: FloatArray, kernel: Kernel, sliding: Sliding, bias: float = 0.0) -> FloatArray:

@@ -31,7 +31,8 @@ def kernels_png(weights: FloatArray, *, input_channel: int | None = None, column
     limit = max(float(np.abs(tiles).max()), 1e-12)
     indices = np.rint(128 + 127 * tiles / limit).astype(np.uint8)
     factor = max(1, _TILE // max(indices.shape[1:]))
-    return encode_indexed_png(mosaic(indices.repeat(factor, 1).repeat(factor, 2), columns, gap=3), FILTER_PALETTE)
+    grid = mosaic(indices.repeat(factor, 1).repeat(factor, 2), columns, gap=3)
+    return encode_indexed_png(grid, FILTER_PALETTE, clear_gaps=True)
 
 
 def strongest_input(weights: FloatArray) -> int:

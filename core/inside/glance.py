@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,8 +15,11 @@ from core.analysis import FloatArray
 from core.inside.receptive_field import ReceptiveField, size_of
 from core.inside.recording import Recording
 from core.inside.steps import Kind, Step
+from core.overlay import FEATURE_PALETTE, encode_indexed_png, mosaic, resize
 
 BlockKind = Literal["residual", "dense", "joining", "plain"]
+
+_THUMBNAIL = 44
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +78,22 @@ def at_a_glance(recording: Recording, network: nn.Module) -> tuple[Block, ...]:
         layers = tuple(members)
         found.append(Block(name, _kind_of(layers), layers))
     return tuple(found)
+
+
+def thumbnails_png(maps: Sequence[FloatArray], columns: int) -> bytes:
+    """Small pictures of maps (h, w) of any size, ``columns`` in a row without gaps, each from its lowest to its highest value."""
+    tiles = np.zeros((len(maps), _THUMBNAIL, _THUMBNAIL), np.uint8)
+    for index, values in enumerate(maps):
+        low, high = float(values.min()), float(values.max())
+        shares = (values - low) / max(high - low, 1e-12)
+        tiles[index] = np.rint(255 * np.clip(_small(shares.astype(np.float32)), 0, 1))
+    return encode_indexed_png(mosaic(tiles, columns, gap=0), FEATURE_PALETTE)
+
+
+def _small(values: FloatArray) -> FloatArray:
+    """Averaged down, or repeated up so that cells stay cells."""
+    factor = max(1, _THUMBNAIL // max(values.shape))
+    return resize(values.repeat(factor, 0).repeat(factor, 1), _THUMBNAIL, _THUMBNAIL)
 
 
 def _facts(recording: Recording, step: Step, multiplications: int, total: int) -> LayerFacts:

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from core.errors import ModelRejected
 from core.models.compact_networks import CompactLocal, CompactPyramid, CompactResNet
+from core.models.detectors import DETECTOR_NETWORKS
 from core.models.published_networks import PUBLISHED_NETWORKS
 from core.models.segmentation_networks import CompactUNet
 
@@ -51,6 +52,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "article-cnn-28": ArticleCnn28,
     "article-cnn-224": ArticleCnn224,
     **PUBLISHED_NETWORKS,
+    **DETECTOR_NETWORKS,
 }
 
 
@@ -96,6 +98,10 @@ def build_unfilled(architecture: str, *, channels: int, labels: int) -> nn.Modul
 
     Raises ModelRejected when the name is not on the list.
     """
+    if architecture in DETECTOR_NETWORKS:
+        # Their anchors are tensors that are no buffers: an outline would leave these without numbers.
+        with _WithoutDrawing():
+            return build_network(architecture, channels=channels, labels=labels)
     outline = build_outline(architecture, channels=channels, labels=labels)
     if set(dict(outline.named_buffers())) - set(outline.state_dict()):
         return build_network(architecture, channels=channels, labels=labels)

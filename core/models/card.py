@@ -5,19 +5,16 @@ The words follow the MONAI bundle's metadata and the Hugging Face model card.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Task = Literal["classification", "segmentation"]
+from core.models.card_fields import Identifier, Interval, Record, Sha256, Share
+from core.models.confidence_card import Confidence
+from core.models.place_card import MeanPlaceFigures, PlaceFigures, PlaceThreshold
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+Task = Literal["classification", "segmentation", "detection"]
 
 
-class Label(_Record):
+class Label(Record):
     """One answer of the network: its stable lower-case code, plain words for people, and what is known to go wrong."""
 
     code: Identifier
@@ -25,7 +22,7 @@ class Label(_Record):
     limits: str = ""
 
 
-class InputSpec(_Record):
+class InputSpec(Record):
     """The tensor that the network takes: ``size`` x ``size``, grey 0..1 after the file's own window, (x - mean) / std.
 
     ``fit``: the whole picture on a black square, or a picture that fills the square and loses its longer ends.
@@ -38,7 +35,7 @@ class InputSpec(_Record):
     std: Annotated[float, Field(gt=0)]
 
 
-class Scope(_Record):
+class Scope(Record):
     """What the model was made for, in DICOM's words: Modality, BodyPartExamined, ViewPosition. Empty views: any.
 
     ``ages`` of the patients in whole years, from and to; a model for children asks for a file that states the age.
@@ -52,15 +49,7 @@ class Scope(_Record):
     by_hand_only: bool = False
 
 
-class Interval(_Record):
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class OperatingPoint(_Record):
+class OperatingPoint(Record):
     """A threshold on the score, how it was chosen, and what it gave on the named split with the weights of that hash."""
 
     threshold: Share
@@ -73,7 +62,7 @@ class OperatingPoint(_Record):
     weights_sha256: Sha256
 
 
-class ReliabilityBin(_Record):
+class ReliabilityBin(Record):
     """Cases of like score: how many, their mean score, and the share of them that has the label."""
 
     cases: int
@@ -81,11 +70,12 @@ class ReliabilityBin(_Record):
     share: Interval
 
 
-class LabelFigures(_Record):
+class LabelFigures(Record):
     """What ``core.training.evaluation`` measured for one label; None where the split has too few cases to say.
 
     ``iobb`` is the share of findings that a box drawn around the evidence reaches, by threshold ("0.1"), ``false_boxes``
-    the mean number of boxes a picture that do not reach 0.1. Predictive values hold for this split's share of cases.
+    the mean number of boxes a picture that do not reach 0.1; ``places``: how places fit those known. Predictive values hold
+    for this split's share of cases.
     """
 
     positives: int
@@ -104,9 +94,10 @@ class LabelFigures(_Record):
     npv: Interval | None = None
     ece: Share | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
+    places: PlaceFigures | None = None
 
 
-class MeanFigures(_Record):
+class MeanFigures(Record):
     """Plain means over the labels whose places are known."""
 
     labels: tuple[str, ...]
@@ -114,16 +105,17 @@ class MeanFigures(_Record):
     pointing_game: Share
     energy_in_box: Share
     iobb: dict[str, Share]
+    places: MeanPlaceFigures | None = None
 
 
-class SubgroupFigures(_Record):
+class SubgroupFigures(Record):
     """A part of the pictures, such as women: how many, and the AUROC of the labels that have cases enough."""
 
     images: int
     auroc: dict[str, Interval]
 
 
-class LabelProbes(_Record):
+class LabelProbes(Record):
     """Whether a label can be told without looking where it lies: AUROC of each probe, and where the positive evidence is.
 
     ``file_size`` and ``brightness`` are the better of both directions, ``border_learnt`` what a logistic regression learns
@@ -142,7 +134,7 @@ class LabelProbes(_Record):
     evidence_in_region: Share | None
 
 
-class Probes(_Record):
+class Probes(Record):
     """Shortcut probes: ``border`` is the ring's width in shares of the sides, ``region`` what was blanked.
 
     ``inside_area`` and ``region_area`` are shares of the picture: what evenly spread evidence would give.
@@ -156,7 +148,7 @@ class Probes(_Record):
     labels: dict[str, LabelProbes]
 
 
-class ClassFigures(_Record):
+class ClassFigures(Record):
     """Figures of an answer that is one class of several: rows of ``confusion`` are the true classes, in the card's order."""
 
     accuracy: Interval
@@ -165,7 +157,7 @@ class ClassFigures(_Record):
     confusion: tuple[tuple[int, ...], ...]
 
 
-class MaskThreshold(_Record):
+class MaskThreshold(Record):
     """The probability from which a pixel belongs to the outline, how it was chosen and on which split.
 
     Where the score of the whole picture is below ``least_score`` nothing is outlined.
@@ -178,7 +170,7 @@ class MaskThreshold(_Record):
     weights_sha256: Sha256
 
 
-class OverlapFigures(_Record):
+class OverlapFigures(Record):
     """How outlines agree with those drawn by people, over pictures that have one; means with bootstrap intervals over groups.
 
     Dice 1945 (2 intersection / sum) and intersection over union, each on the picture's own grid.
@@ -190,7 +182,7 @@ class OverlapFigures(_Record):
     iou: Interval
 
 
-class SegmentationFigures(_Record):
+class SegmentationFigures(Record):
     """What ``core.training.outline_figures`` measured.
 
     ``classes``: the same by the class that the index names. ``missed``: pictures with a lesion of which no pixel was
@@ -204,7 +196,7 @@ class SegmentationFigures(_Record):
     false_masks: Interval | None = None
 
 
-class Evaluation(_Record):
+class Evaluation(Record):
     """Figures of one data set and split, as written by ``python -m core evaluate``.
 
     A cross-validation measures ``folds`` networks made in the same way as these weights, each on pictures it has not seen:
@@ -228,7 +220,7 @@ class Evaluation(_Record):
     weights_sha256: Sha256
 
 
-class TrainingFacts(_Record):
+class TrainingFacts(Record):
     """How the weights were made; the configuration is in the repository."""
 
     configuration: str
@@ -243,16 +235,19 @@ class TrainingFacts(_Record):
     started_from: str = ""
 
 
-class ModelCard(_Record):
+class ModelCard(Record):
     """A model: identity, network, scope, thresholds, figures, limits.
 
     ``head``: what the network's outputs are. "sigmoid": a logit for each label; "softmax": a logit for each of several
     classes; "logit": one output z for two labels, the negative and the positive one, with scores 1 - sigmoid(z) and
     sigmoid(z).
     ``task``: "classification" answers the whole picture; "segmentation" puts out a map of logits for each label, and
-    pixels from ``mask_threshold`` on are its outline.
+    pixels from ``mask_threshold`` on are its outline; "detection" puts out boxes with a label and a score, shown from the
+    label's operating point on, and has no ``target_layer``.
     ``published_points``: the operating points on the sigmoid that the model's authors state. Scores are then stretched so
     that each stands at 0.5, as TorchXRayVision does, and 0.5 is no probability.
+    ``place_thresholds``: the evidence from which on a label's places are drawn (``core.explaining.places``).
+    ``confidence``: how far an answer can be trusted; it counts for the weights it names only (``core.confidence``).
     ``reference_logits`` are its answers to the pictures of ``core.models.self_test``, a row a picture.
     """
 
@@ -269,9 +264,11 @@ class ModelCard(_Record):
     target_layer: str
     evidence_limit: Annotated[float, Field(gt=0)]
     thresholds: dict[str, OperatingPoint] = Field(default_factory=dict)
+    place_thresholds: dict[str, PlaceThreshold] = Field(default_factory=dict)
     mask_threshold: MaskThreshold | None = None
     published_points: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     weights_sha256: Sha256
+    confidence: Confidence | None = None
     reference_logits: tuple[tuple[float, ...], ...] = ()
     training: TrainingFacts | None = None
     evaluations: tuple[Evaluation, ...] = ()
@@ -287,7 +284,7 @@ class ModelCard(_Record):
             raise ValueError("labels must be named once each, at least one")
         if self.headline not in codes:
             raise ValueError(f"headline {self.headline!r} is not one of the labels")
-        if unknown := (set(self.thresholds) | set(self.published_points)) - set(codes):
+        if unknown := (set(self.thresholds) | set(self.published_points) | set(self.place_thresholds)) - set(codes):
             raise ValueError(f"thresholds for labels that do not exist: {sorted(unknown)}")
         return self
 
@@ -303,9 +300,11 @@ class ModelCard(_Record):
 
     @model_validator(mode="after")
     def _task_agrees(self) -> "ModelCard":
-        if self.task == "classification":
-            if self.mask_threshold is not None:
-                raise ValueError("mask_threshold is for models whose task is segmentation")
+        if self.task != "segmentation" and self.mask_threshold is not None:
+            raise ValueError("mask_threshold is for models whose task is segmentation")
+        if self.task == "detection" and (self.head != "sigmoid" or self.published_points or self.place_thresholds):
+            raise ValueError("a detector needs the head sigmoid, and no published_points or place_thresholds")
+        if self.task != "segmentation":
             return self
         if self.mask_threshold is None or self.head != "sigmoid" or self.published_points:
             raise ValueError(
@@ -315,8 +314,9 @@ class ModelCard(_Record):
 
     @model_validator(mode="after")
     def _figures_are_of_these_weights(self) -> "ModelCard":
-        measured: list[OperatingPoint | Evaluation | MaskThreshold] = [
+        measured: list[OperatingPoint | Evaluation | MaskThreshold | PlaceThreshold] = [
             *self.thresholds.values(),
+            *self.place_thresholds.values(),
             *self.evaluations,
             *([self.mask_threshold] if self.mask_threshold else []),
         ]

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.models.card import (
     ClassFigures,
     Evaluation,
-    Interval,
     LabelFigures,
     MaskThreshold,
     MeanFigures,
@@ -15,6 +14,9 @@ from core.models.card import (
     SubgroupFigures,
     TrainingFacts,
 )
+from core.models.card_fields import Interval
+from core.models.confidence_text import confidence_text
+from core.models.place_card import PlaceFigures, PlaceThreshold
 
 TOO_FEW = "too few"
 KINDS = {
@@ -40,6 +42,8 @@ def card_to_markdown(card: ModelCard) -> str:
         "## Training\n" + _training_text(card.training),
         *(evaluation_text(evaluation) for evaluation in card.evaluations),
         _thresholds_text(card),
+        confidence_text(card),
+        _place_thresholds_text(card.place_thresholds),
         "" if card.mask_threshold is None else _mask_text(card.mask_threshold),
         "## Limits\n" + "\n".join(f"- {limit}" for limit in card.limits),
         f"## Licence\n{card.licence}",
@@ -57,6 +61,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
         _classes_text(evaluation.classes, list(evaluation.labels)),
         _decisions_table(evaluation.labels),
         _places_table(evaluation.labels, evaluation.means),
+        _free_response_text(evaluation.labels, evaluation.means),
         *(_subgroup_table(name, groups) for name, groups in evaluation.subgroups.items()),
         "" if evaluation.probes is None else _probes_text(evaluation.probes),
     ]
@@ -166,6 +171,71 @@ def _places_table(labels: Mapping[str, LabelFigures], means: MeanFigures | None)
         "Where the evidence lies: whether its strongest place is in the marked region, the share of positive evidence in it, "
         "and the share of findings reached by a box drawn around the evidence (ChestX-ray8's rule), with the mean number of "
         f"boxes a picture that miss.{mean_of}\n\n{_table(heads, rows)}"
+    )
+
+
+def _free_response_text(labels: Mapping[str, LabelFigures], means: MeanFigures | None) -> str:
+    """Sensitivity against false places a picture, and how well the places at the card's thresholds fit."""
+    measured = {code: f.places for code, f in labels.items() if f.places}
+    if not measured:
+        return ""
+    rates = list(next(iter(measured.values())).at)
+    rows = [
+        (code, f"{f.findings} / {f.pictures}", interval_text(f.mean), *(_number(f.at[rate].value) for rate in rates))
+        for code, f in measured.items()
+    ]
+    if means and means.places:
+        mean = means.places
+        rows.append(("mean", "", interval_text(mean.mean), *(interval_text(mean.at[rate]) for rate in rates)))
+    heads = ("label", "findings / pictures", "mean sensitivity", *(f"at {rate}" for rate in rates))
+    return (
+        "Findings as places (free-response ROC): the highest sensitivity at no more than so many false places a picture, where "
+        "the threshold on the evidence is swept. A place hits a finding when a quarter of its box lies in the finding's (IoBB, "
+        "ChestX-ray8's measure). Counted over pictures without the finding and those whose places are marked; labels below "
+        "their operating point show no place. This is weakly supervised: boxes are drawn around the evidence of a classifier, "
+        f"which is not a detector.\n\n{_table(heads, rows)}{_tuned_text(measured)}"
+    )
+
+
+def _tuned_text(measured: Mapping[str, PlaceFigures]) -> str:
+    rows = [
+        (
+            code,
+            interval_text(f.sensitivity),
+            interval_text(f.false_places),
+            *(_number(reached.get(at)) for reached in (f.iobb, f.iou) for at in ("0.1", "0.25", "0.5")),
+        )
+        for code, f in measured.items()
+        if f.threshold is not None
+    ]
+    if not rows:
+        return ""
+    shares = (f"{name} {at}" for name in ("IoBB", "IoU") for at in ("0.1", "0.25", "0.5"))
+    table = _table(("label", "sensitivity", "false places", *shares), rows)
+    return (
+        "\n\nAt the card's place thresholds, and the share of findings that a place reaches by the part of its box in the "
+        f"finding's (IoBB) and by intersection over union (IoU):\n\n{table}"
+    )
+
+
+def _place_thresholds_text(thresholds: Mapping[str, PlaceThreshold]) -> str:
+    if not thresholds:
+        return ""
+    rows = (
+        (
+            code,
+            f"{one.threshold:.3g}",
+            interval_text(one.sensitivity),
+            interval_text(one.false_places),
+            str(one.findings),
+        )
+        for code, one in thresholds.items()
+    )
+    first = next(iter(thresholds.values()))
+    heads = ("label", "evidence", "sensitivity", "false places a picture", "findings")
+    return (
+        f"## Place thresholds\nThe evidence from which on places are drawn. Rule: {first.rule}; chosen and measured on the same "
+        f"split ({first.split}), so they flatter.\n\n{_table(heads, rows)}"
     )
 
 

@@ -14,7 +14,9 @@ from core.engines.candidates import CandidateLayer, candidate_layers
 from core.errors import ModelRejected
 from core.explaining.gradcam import evidence_of_all_labels
 from core.models.architectures import build_unfilled
-from core.models.card import InputSpec, Label, ModelCard, Scope
+from core.models.card import InputSpec, Label, ModelCard, Scope, Task
+from core.models.detector_test import reference_answers
+from core.models.detectors import DETECTOR_NETWORKS, usual_size
 from core.models.legacy import ReadWeights, read_weights
 from core.models.loading import Model, prepare
 from core.models.published_networks import XRV_BASES
@@ -73,6 +75,7 @@ class CompatibilityReport:
     notes: tuple[str, ...]
     sha256: str
     weights: bytes = field(repr=False)
+    task: Task = "classification"
 
     def rows(self) -> list[tuple[str, str]]:
         """What was found, as (what, found in words)."""
@@ -86,14 +89,13 @@ class CompatibilityReport:
                 "input",
                 f"{channels} of {spec.size} x {spec.size}; grey 0 to 1, less {spec.mean:g}, divided by {spec.std:.4g}",
             ),
-            ("outputs", f"{self.outputs}, read as {_HEAD_WORDS[self.head]}"),
+            ("outputs", f"{self.outputs}, read as {_HEAD_WORDS[self.head]}")
+            if self.task != "detection"
+            else ("outputs", f"boxes with scores, for labels: {self.outputs}; no heatmap"),
             *(("heatmap at", _layer_words(layer)) for layer in self.layers if layer.name == self.layer),
             *(("or at", _layer_words(layer)) for layer in self.layers if layer.name != self.layer),
             ("self-test", self.problem or "passed"),
-            (
-                "last layer",
-                "looks untrained: its scores mean nothing" if self.untrained else "trained, as far as can be seen",
-            ),
+            *(() if self.task == "detection" else (("last layer", _head_words(untrained=self.untrained)),)),
             *(("mended", note) for note in self.notes),
         ]
 
@@ -109,6 +111,8 @@ def check_weights(data: bytes, wishes: Wishes | None = None) -> CompatibilityRep
 def check_tensors(read: ReadWeights, wishes: Wishes) -> CompatibilityReport:
     """The same for weights that are read already."""
     fit, others = _recognised(read.tensors, wishes.architecture)
+    if fit.architecture in DETECTOR_NETWORKS:
+        return _detector_report(read, fit, others, wishes)
     spec, head = _input(fit, wishes), _head(fit, wishes.head)
     network = build_unfilled(fit.architecture, channels=fit.channels, labels=fit.outputs)
     fill(network, _with_counters(read.tensors, network))
@@ -136,12 +140,41 @@ def check_tensors(read: ReadWeights, wishes: Wishes) -> CompatibilityReport:
     )
 
 
+def _detector_report(read: ReadWeights, fit: Fit, others: tuple[str, ...], wishes: Wishes) -> CompatibilityReport:
+    """The same for a detector, which has no layer to take a heatmap from."""
+    size = wishes.size or usual_size(fit.architecture)
+    spec = InputSpec(channels=3, size=size, mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
+    network = build_unfilled(fit.architecture, channels=3, labels=fit.outputs)
+    fill(network, _with_counters(read.tensors, network))
+    model, problem = _tested(network, fit, spec, "sigmoid", "")
+    weights = save({name: value.contiguous() for name, value in network.state_dict().items()})
+    return CompatibilityReport(
+        architecture=fit.architecture,
+        also_fits=others,
+        input=spec,
+        outputs=fit.outputs,
+        head="sigmoid",
+        layers=(),
+        layer="",
+        problem=problem,
+        untrained=False,
+        parameters=sum(p.numel() for p in network.parameters()),
+        evidence_limit=1.0,
+        reference_logits=reference_answers(network, spec, fit.outputs) if model else (),
+        notes=read.notes,
+        sha256=hashlib.sha256(weights).hexdigest(),
+        weights=weights,
+        task="detection",
+    )
+
+
 def _stand_in_card(fit: Fit, spec: InputSpec, head: Head, layer: str) -> ModelCard:
     """A card that says just enough to run the network; its labels are numbers."""
+    task: Task = "detection" if fit.architecture in DETECTOR_NETWORKS else "classification"
     count = 2 if head == "logit" else fit.outputs
     labels = tuple(Label(code=f"output-{number}", words=f"Output {number}") for number in range(count))
     return ModelCard(
-        id="unnamed", version="0", title="Unnamed", task="classification", architecture=fit.architecture,
+        id="unnamed", version="0", title="Unnamed", task=task, architecture=fit.architecture,
         head=head, labels=labels, headline=labels[-1].code, input=spec, scope=Scope(modalities=(), body_parts=()),
         target_layer=layer, evidence_limit=1.0, weights_sha256="0" * 64, intended_use="", limits=(), licence="",
     )  # fmt: skip
@@ -198,6 +231,10 @@ def _with_counters(tensors: Mapping[str, torch.Tensor], network: nn.Module) -> d
     """The weights, with batch norms' counters where an old file has none."""
     counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER)}
     return {**counters, **tensors}
+
+
+def _head_words(*, untrained: bool) -> str:
+    return "looks untrained: its scores mean nothing" if untrained else "trained, as far as can be seen"
 
 
 def _layer_words(layer: CandidateLayer) -> str:

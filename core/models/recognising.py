@@ -8,12 +8,15 @@ import torch
 
 from core.errors import ModelRejected
 from core.models.architectures import ARCHITECTURES, build_outline
+from core.models.detectors import DETECTOR_NETWORKS
 from core.models.published_networks import XRV_BASES
 
 Shapes = Mapping[str, tuple[int, ...]]
 # A counter of batch norms that takes no part in any answer; weights of before 2018 lack it.
 COUNTER = ".num_batches_tracked"
 _SEGMENTATION = ("compact-unet",)
+# How the tensors of torchvision's detectors begin, and of no network for whole pictures.
+_DETECTOR_PREFIX = "backbone."
 _MOST_OUTPUTS = 10_000
 
 
@@ -31,7 +34,9 @@ def fitting(tensors: Mapping[str, torch.Tensor]) -> tuple[Fit, ...]:
 
     timm takes a second to import, and its residual networks are torchvision's by other means.
     """
-    names = [name for name in ARCHITECTURES if name not in _SEGMENTATION]
+    if any(name.startswith(_DETECTOR_PREFIX) for name in tensors):
+        return _fits(list(DETECTOR_NETWORKS), tensors)
+    names = [name for name in ARCHITECTURES if name not in _SEGMENTATION and name not in DETECTOR_NETWORKS]
     first = _fits([name for name in names if not name.startswith("timm/")], tensors)
     return first or _fits([name for name in names if name.startswith("timm/")], tensors)
 
@@ -58,7 +63,7 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> Shapes:
 
 
 def _fit(architecture: str, shapes: Shapes) -> Fit | None:
-    outline = _outline(architecture, 1, 2)
+    outline = _outline(architecture, _least_channels(architecture), 2)
     if outline.keys() != shapes.keys():
         return None
     channels, outputs = _sizes(architecture, shapes)
@@ -69,6 +74,8 @@ def _fit(architecture: str, shapes: Shapes) -> Fit | None:
 
 def _sizes(architecture: str, shapes: Shapes) -> tuple[int, int]:
     """Channels and outputs, read where the network's shapes follow them; 0 where these differ among themselves."""
+    if architecture in DETECTOR_NETWORKS:
+        return 3, _classes(architecture, shapes)
     small, large = _outline(architecture, 1, 2), _outline(architecture, _other_channels(architecture), 3)
     channels, outputs = {1} if architecture in XRV_BASES else set(), set()
     for name, shape in small.items():
@@ -82,12 +89,30 @@ def _sizes(architecture: str, shapes: Shapes) -> tuple[int, int]:
     return channels.pop() if len(channels) == 1 else 0, outputs.pop() if len(outputs) == 1 else 0
 
 
+def _classes(architecture: str, shapes: Shapes) -> int:
+    """How many labels a detector tells apart: one more makes each place's answers longer by one or four for each anchor."""
+    small, large = _outline(architecture, 3, 2), _outline(architecture, 3, 3)
+    found = set()
+    for name, shape in small.items():
+        if len(shapes[name]) != len(shape):
+            return 0
+        for own, one, other in zip(shapes[name], shape, large[name], strict=True):
+            if one != other:
+                found.add(2 + (own - one) / (other - one))
+    labels = found.pop() if len(found) == 1 else 0
+    return int(labels) if labels == int(labels) else 0
+
+
+def _least_channels(architecture: str) -> int:
+    return 3 if architecture in DETECTOR_NETWORKS else 1
+
+
 def _other_channels(architecture: str) -> int:
     return 1 if architecture in XRV_BASES else 3
 
 
 def _first_difference(architecture: str, shapes: Shapes) -> str:
-    known = _outline(architecture, 1, 2).keys()
+    known = _outline(architecture, _least_channels(architecture), 2).keys()
     if missing := known - shapes.keys():
         return f"the file lacks {min(missing)[:120]}"
     if extra := shapes.keys() - known:

@@ -18,6 +18,7 @@ from core.models.checking import CompatibilityReport
 
 _NOT_MEASURED = "No figures: nobody has measured this model with RadLens."
 _COLOURS = "The colour scale was set on five synthetic pictures; evidence on real ones may be stronger or weaker."
+_BOXES = "Boxes are shown from a score of 0.5 on: nobody has measured which score to trust."
 _UNTRAINED = "The last layer looks untrained: then its scores mean nothing."
 
 
@@ -100,13 +101,17 @@ def _card(report: CompatibilityReport, description: Description, identifier: str
     labels = tuple(Label(code=_code(words, number), words=words) for number, words in enumerate(description.labels))
     spec = report.input.model_dump()
     spec |= {name: value for name in ("mean", "std") if (value := getattr(description, name)) is not None}
-    limits = (_NOT_MEASURED, _COLOURS, *((_UNTRAINED,) if report.untrained else ()))
+    limits = (
+        _NOT_MEASURED,
+        _BOXES if report.task == "detection" else _COLOURS,
+        *((_UNTRAINED,) if report.untrained else ()),
+    )
     try:
         return ModelCard(
             id=identifier,
             version="1.0.0",
             title=description.title,
-            task="classification",
+            task=report.task,
             architecture=report.architecture,
             head=report.head,
             labels=labels,

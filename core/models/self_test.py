@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from core.engines.cutting import CutNetwork
 from core.errors import ModelRejected
 from core.models.card import InputSpec, ModelCard
-
-if TYPE_CHECKING:
-    from core.models.loading import Model
+from core.models.reference_pictures import CORNERS, reference_array
 
 _LEAST_CHANGE = 1e-5
 # Between machines sums are rounded in another order.
@@ -20,33 +18,28 @@ _TOLERANCE = 1e-2
 _OWN_QUARTER = 0.6
 # Coarser grids cannot tell quarters apart: the receptive field of a cell is wider than one.
 _LEAST_GRID = 11
-_CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
-def self_test(model: "Model") -> None:
-    """Raise ModelRejected unless the model answers as it should.
+def self_test(card: ModelCard, network: nn.Module, fused: CutNetwork) -> None:
+    """Raise ModelRejected unless the network, and its fused form, answer as they should.
 
     Its answers are finite, differ between pictures, survive tracing and fusing, and are those that the card's
     ``reference_logits`` name; what is put into a corner changes that corner of the target layer; the head is trained.
     """
-    pictures = reference_pictures(model.card.input)
-    runs = [model.fast.run(picture) for picture in pictures]
+    pictures = reference_pictures(card.input)
+    runs = [fused.run(picture) for picture in pictures]
     fast = torch.stack([run.logits for run in runs])
     with torch.inference_mode():
-        plain = model.network(torch.cat(pictures))
-    _check_task(plain, model.card)
+        plain = network(torch.cat(pictures))
+    _check_task(plain, card)
     _check_answers(fast, plain)
-    _check_references(condensed(plain), model.card.reference_logits)
-    _check_sides([run.target for run in runs])
+    check_references(condensed(plain), card.reference_logits)
+    check_sides([run.target for run in runs])
 
 
 def reference_pictures(spec: InputSpec) -> list[torch.Tensor]:
     """Five normalised inputs (1, channels, size, size): smooth seeded noise, and the same with a bright blob in each corner."""
-    random = torch.Generator().manual_seed(0)
-    coarse = torch.rand(1, spec.channels, 8, 8, generator=random)
-    noise = 0.2 + 0.4 * nn.functional.interpolate(coarse, spec.size, mode="bilinear")
-    pictures = [noise] + [(noise + _blob(spec.size, *corner)).clamp(0, 1) for corner in _CORNERS]
-    return [(picture - spec.mean) / spec.std for picture in pictures]
+    return [torch.from_numpy(picture[None]) for picture in reference_array(spec)]
 
 
 def reference_logits(network: nn.Module, spec: InputSpec) -> tuple[tuple[float, ...], ...]:
@@ -75,13 +68,6 @@ def has_untrained_head(network: nn.Module) -> bool:
     return abs(spread - 1) < 0.1 and 0.9 < largest <= 1.0
 
 
-def _blob(size: int, down: int, right: int) -> torch.Tensor:
-    """A soft bright spot in the middle of one quarter, (size, size)."""
-    place = (torch.arange(size) + 0.5) / size
-    y, x = (torch.exp(-(((place - 0.25 - 0.5 * side) / 0.06) ** 2)) for side in (down, right))
-    return 0.6 * y[:, None] * x[None]
-
-
 def _check_task(plain: torch.Tensor, card: ModelCard) -> None:
     """A map of logits is no score, and a score is no map."""
     if plain.ndim == (4 if card.task == "segmentation" else 2):
@@ -103,7 +89,8 @@ def _check_answers(fast: torch.Tensor, plain: torch.Tensor) -> None:
         )
 
 
-def _check_references(plain: torch.Tensor, wanted: Sequence[Sequence[float]]) -> None:
+def check_references(plain: torch.Tensor, wanted: Sequence[Sequence[float]]) -> None:
+    """Raise ModelRejected where answers are not those on the card, if it names any."""
     if not wanted:
         return
     expected = torch.tensor(wanted)
@@ -115,16 +102,19 @@ def _check_references(plain: torch.Tensor, wanted: Sequence[Sequence[float]]) ->
         )
 
 
-def _check_sides(targets: list[torch.Tensor]) -> None:
-    """Each target is (channels, h, w); the first is without a blob."""
+def check_sides(targets: list[torch.Tensor]) -> None:
+    """Raise ModelRejected where a blob in a corner changes features elsewhere.
+
+    Each target is (channels, h, w), the first of a picture without a blob; coarse grids cannot tell.
+    """
     rows, columns = targets[0].shape[-2:]
     if targets[0].ndim != 3 or min(rows, columns) < _LEAST_GRID:
         return
-    for (down, right), target in zip(_CORNERS, targets[1:], strict=True):
+    for (down, right), target in zip(CORNERS, targets[1:], strict=True):
         change = (target - targets[0]).abs().sum(0)
         own = change[down * rows // 2 : (down + 1) * rows // 2, right * columns // 2 : (right + 1) * columns // 2]
         if float(own.sum()) < _OWN_QUARTER * float(change.sum()):
             raise ModelRejected(
                 "The model failed its self-test: what is put into one corner of a picture changes another part of its "
-                "target layer, so its heatmaps would point to the wrong place."
+                "features, so what it shows would point to the wrong place."
             )

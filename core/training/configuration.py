@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import ConfigurationError
-from core.models.card import Identifier, InputSpec, Label, Scope, Task
+from core.models.card import InputSpec, Label, Scope, Task
+from core.models.card_fields import Identifier
 
 DATA_VARIABLE = "RADLENS_DATA"
 

@@ -132,13 +132,14 @@ def _whole(measured: Measurements | OutlineMeasurements) -> Measurements:
 
 
 def _write_scores(folds: Sequence[Measurements], path: Path) -> None:
-    """One line a picture: fold, a number for its group, truths (null where unknown) and scores by label."""
+    """One line a picture: fold, a number for its group, truths (null where unknown), scores by label, age band, sex, view."""
     groups: dict[str, int] = {}
     lines = []
     for number, fold in enumerate(folds):
         for one in fold.examples:
             truths = {code: None if np.isnan(truth) else int(truth) for code, truth in one.truths.items()}
-            scores = {code: round(score, 6) for code, score in one.scores.items()}
+            scores = {code: float(f"{score:.9g}") for code, score in one.scores.items()}
             group = groups.setdefault(one.group, len(groups))
-            lines.append(json.dumps({"fold": number, "group": group, "truths": truths, "scores": scores}))
+            line = {"fold": number, "group": group, "truths": truths, "scores": scores}
+            lines.append(json.dumps(line | ({"subgroups": dict(one.subgroups)} if one.subgroups else {})))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -12,8 +12,14 @@ from core.errors import ConfigurationError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from core.models.card import Evaluation, MeanFigures
+
 LOG_FILE = "training.jsonl"
 CURVES_FILE = "training.png"
+FREE_RESPONSE_FILE = "free-response.png"
+# Where the axis of false places begins: a logarithm has no 0.
+_LEAST_RATE = 1 / 16
+_RATES = (0.125, 0.25, 0.5, 1, 2, 4)
 _LOSS = "_loss"
 _SCORE = "validation_"
 
@@ -63,6 +69,41 @@ def draw_png(curves: Curves, path: Path) -> None:
     _draw(right, curves.epochs, curves.scores, "held-out score")
     right.set_ylim(0, 1)
     figure.savefig(path, format="png")
+
+
+def draw_free_response_png(evaluation: "Evaluation", path: Path) -> bool:
+    """The free-response ROC of every label with places, and the mean of them, as a PNG of 700 x 500 pixels.
+
+    Whether there was one to draw.
+    """
+    measured = {code: found.places for code, found in evaluation.labels.items() if found.places}
+    if not measured:
+        return False
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    for code, found in measured.items():
+        rates = [max(point.false_places, _LEAST_RATE) for point in found.curve]
+        axes.step(rates, [point.sensitivity for point in found.curve], where="post", label=code, alpha=0.7)
+    _draw_mean(axes, evaluation.means)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(_RATES, [f"{rate:g}" for rate in _RATES])
+    axes.set(xlim=(_LEAST_RATE, 4), ylim=(0, 1), xlabel="false places a picture", ylabel="sensitivity")
+    axes.set_title(f"{evaluation.data}, {evaluation.split}", fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, format="png")
+    return True
+
+
+def _draw_mean(axes: "Axes", means: "MeanFigures | None") -> None:
+    if means is None or means.places is None:
+        return
+    at = means.places.at
+    rates, values = [float(rate) for rate in at], [one.value for one in at.values()]
+    spans = [[one.value - one.low for one in at.values()], [one.high - one.value for one in at.values()]]
+    axes.errorbar(rates, values, yerr=spans, label="mean", color="black", linewidth=2.5, marker="o", capsize=3)
 
 
 def _draw(axes: "Axes", epochs: tuple[int, ...], columns: Mapping[str, tuple[float, ...]], title: str) -> None:

@@ -15,8 +15,10 @@ from core.models.card import (
     Probes,
     SubgroupFigures,
 )
+from core.models.place_card import MeanPlaceFigures
 from core.training.label_figures import Pooled, label_figures, label_probes
 from core.training.measuring import Measurements
+from core.training.place_figures import place_figures
 from core.training.probes import BORDER
 from core.training.subgroups import in_order
 
@@ -99,7 +101,8 @@ def evidence_limit(measurements: Measurements) -> float:
 
 def _evaluation(folds: Sequence[Measurements], card: ModelCard) -> Evaluation:
     whole, examples = pooled(folds), Pooled.of(folds)
-    labels = {code: label_figures(examples, code, card.threshold(code)) for code in card.label_codes}
+    places, mean_places = place_figures(examples.measured, card)
+    labels = {code: label_figures(examples, code, card.threshold(code), places.get(code)) for code in card.label_codes}
     return Evaluation(
         data=whole.data,
         split=whole.split,
@@ -107,7 +110,7 @@ def _evaluation(folds: Sequence[Measurements], card: ModelCard) -> Evaluation:
         unreadable=whole.unreadable,
         missing_regions=whole.missing_regions,
         labels=labels,
-        means=_means(labels, card),
+        means=_means(labels, card, mean_places),
         classes=_class_figures(examples, labels, card) if card.is_exclusive else None,
         subgroups=_subgroups(examples, card),
         probes=_probes(examples, whole.blanked, card),
@@ -115,7 +118,7 @@ def _evaluation(folds: Sequence[Measurements], card: ModelCard) -> Evaluation:
     )
 
 
-def _means(labels: Mapping[str, LabelFigures], card: ModelCard) -> MeanFigures | None:
+def _means(labels: Mapping[str, LabelFigures], card: ModelCard, places: MeanPlaceFigures | None) -> MeanFigures | None:
     """Means over the findings with places of their own; the headline of labels that go together has those of all."""
     marked = {
         code: found for code, found in labels.items() if found.boxes and (card.is_exclusive or code != card.headline)
@@ -131,6 +134,7 @@ def _means(labels: Mapping[str, LabelFigures], card: ModelCard) -> MeanFigures |
         iobb={
             at: float(np.mean([found.iobb[at] for found in marked.values()])) for at in next(iter(marked.values())).iobb
         },
+        places=places,
     )
 
 

@@ -11,7 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from core.metrics import MIN_CASES, auroc, calibration_error, operating_figures, reliability, wilson
-from core.models.card import Interval, LabelFigures, LabelProbes
+from core.models.card import LabelFigures, LabelProbes
+from core.models.card_fields import Interval
+from core.models.place_card import PlaceFigures
 from core.training.measuring import Measured, Measurements, Placed
 from core.training.probes import Probed
 
@@ -66,7 +68,9 @@ class Pooled:
         )
 
 
-def label_figures(examples: Pooled, code: str, threshold: float | None) -> LabelFigures:
+def label_figures(
+    examples: Pooled, code: str, threshold: float | None, places: PlaceFigures | None = None
+) -> LabelFigures:
     """AUROC, calibration, and where there are places or a threshold: localisation and decisions."""
     cases = examples.cases(code)
     bins = reliability(cases.truths, cases.scores)
@@ -79,6 +83,7 @@ def label_figures(examples: Pooled, code: str, threshold: float | None) -> Label
             "ece": calibration_error(bins),
             **_localisation([m.places[code] for m in examples.measured if code in m.places]),
             **_decisions(cases, threshold),
+            "places": places,
         }
     )
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from core.analysis import Analysis, analyse
 from core.errors import ConfigurationError, ScanError
+from core.explaining.places import regions_of
+from core.free_response import Found, find
 from core.metrics import Box, Region, energy_in_mask, iobb, peak_in_box, peak_in_mask, region_of
 from core.models.card import ModelCard
 from core.models.loading import Model
@@ -31,6 +33,8 @@ from core.training.subgroups import subgroups_of
 Progress = Callable[[int, int], None]
 # Where a finding lies, by label code: boxes, or an outline on the scan's grid.
 Regions = Mapping[str, list[Box] | Region]
+# Of an outline's largest part: what is smaller is a slip of the hand.
+_SPECK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Measured:
     """One example's outcome: truths by label (NaN unknown), scores, and for marked findings where the evidence lies.
 
     ``group`` is what a split must not tear apart (the patient), ``subgroups`` the example's age band, sex and view.
+    ``found``: for labels that are marked anywhere in the set, what their maps find at each threshold, where all places of
+    the label in this picture are known.
     """
 
     truths: Mapping[str, float]
@@ -56,6 +62,7 @@ class Measured:
     group: str
     subgroups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     probed: Probed | None = None
+    found: Mapping[str, Found] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +120,8 @@ def measure_rows(
 
     Raises ConfigurationError as ``measure`` does.
     """
-    measuring = _Measuring(model, folder, tuple(classes), column, Prober(model) if probes else None)
+    marked = _marked_labels(model.card, rows, column)
+    measuring = _Measuring(model, folder, tuple(classes), column, marked, Prober(model) if probes else None)
     examples = []
     for position, row in enumerate(rows):
         if example := measuring.example(row):
@@ -136,6 +144,7 @@ def measure_rows(
 def measure_simulated(model: Model, count: int, seed: int, *, progress: Progress | None = None) -> Measurements:
     """Films of our own generator with seeds that no training used, every second one with a planted finding."""
     findings = simulated_findings(model.card.label_codes)
+    marked = _with_headline(model.card, findings)
     examples = []
     for index in range(count):
         finding = findings[index // 2 % len(findings)] if index % 2 else None
@@ -143,7 +152,8 @@ def measure_simulated(model: Model, count: int, seed: int, *, progress: Progress
         present = {finding, "abnormal"} if finding else {"normal", "no_finding"}
         truths = {code: float(code in present) for code in model.card.label_codes}
         boxes = {finding: [film.box_xywh]} if finding and film.box_xywh else {}
-        examples.append(_measured(model.card, analyse(model, scan), truths, boxes, group=f"simulated-{seed + index}"))
+        analysis, group = analyse(model, scan), f"simulated-{seed + index}"
+        examples.append(_measured(model.card, analysis, truths, boxes, marked, group=group))
         if progress:
             progress(index + 1, count)
     span = f"seeds {seed} to {seed + count - 1}"
@@ -154,9 +164,16 @@ class _Measuring:
     """One example after another, counting the outlines that cannot be used."""
 
     def __init__(
-        self, model: Model, folder: Path, classes: tuple[str, ...], column: str, prober: Prober | None
+        self,
+        model: Model,
+        folder: Path,
+        classes: tuple[str, ...],
+        column: str,
+        marked: frozenset[str],
+        prober: Prober | None,
     ) -> None:
         self._model, self._folder, self._classes, self._column = model, folder, classes, column
+        self._marked = marked
         self.prober, self.missing_regions = prober, 0
 
     def example(self, row: Row) -> Measured | None:
@@ -170,7 +187,9 @@ class _Measuring:
         truths = dict(zip(labels, truths_of(row, labels, self._classes, self._column), strict=True))
         regions, analysis = self._regions(row, scan), analyse(self._model, scan)
         probed = self.prober(scan, analysis, _marked(regions, scan), len(data)) if self.prober else None
-        return _measured(self._model.card, analysis, truths, regions, group=group_of(row), row=row, probed=probed)
+        return _measured(
+            self._model.card, analysis, truths, regions, self._marked, group=group_of(row), row=row, probed=probed
+        )
 
     def _regions(self, row: Row, scan: Scan) -> Regions:
         """The row's boxes, or its outline; an empty outline (of a picture without a lesion) is no place to point to."""
@@ -193,6 +212,7 @@ def _measured(
     analysis: Analysis,
     truths: Mapping[str, float],
     regions: Regions,
+    marked: frozenset[str],
     *,
     group: str,
     row: Row | None = None,
@@ -207,7 +227,49 @@ def _measured(
         group,
         subgroups_of(row or {}),
         probed,
+        _found(analysis, truths, everywhere, marked),
     )
+
+
+def _found(
+    analysis: Analysis, truths: Mapping[str, float], regions: Regions, marked: frozenset[str]
+) -> Mapping[str, Found]:
+    """What maps find, of labels that are not in the picture, and of those that are and whose place is marked."""
+    judged = [
+        code for code, truth in truths.items() if code in marked and (truth == 0 or (truth == 1 and code in regions))
+    ]
+    return {
+        code: find(
+            analysis.heatmap(code).evidence, analysis.letterbox, _boxes_around(regions[code]) if truths[code] else ()
+        )
+        for code in judged
+    }
+
+
+def _boxes_around(region: list[Box] | Region) -> list[Box]:
+    """The boxes of a finding; of an outline one around each part, specks of less than a hundredth of the largest left out."""
+    if isinstance(region, list):
+        return region
+    parts = regions_of(region)
+    sizes = [int(region[part].sum()) for part in parts]
+    return [
+        (across.start, down.start, across.stop - across.start, down.stop - down.start)
+        for (down, across), size in zip(parts, sizes, strict=True)
+        if size >= _SPECK * max(sizes)
+    ]
+
+
+def _marked_labels(card: ModelCard, rows: Sequence[Row], column: str) -> frozenset[str]:
+    """The labels of which any row marks a place."""
+    boxed = {code for row in rows for code in boxes_of(row, card.label_codes, column)}
+    outlined = {row[column].lower() for row in rows if row.get(MASK_COLUMN)} & set(card.label_codes)
+    return _with_headline(card, boxed | outlined)
+
+
+def _with_headline(card: ModelCard, codes: Iterable[str]) -> frozenset[str]:
+    """Where labels go together the headline has the places of all."""
+    found = frozenset(codes)
+    return found | {card.headline} if found and not card.is_exclusive else found
 
 
 def _together(card: ModelCard, truths: Mapping[str, float], regions: Regions) -> Regions:

@@ -1,4 +1,4 @@
-"""A configuration -> a folder of the catalogue: weights, card with measured figures, README made from the card."""
+"""A configuration -> a folder of the catalogue: weights, card with measured figures, README made from the card, export."""
 
 import json
 import time
@@ -13,12 +13,13 @@ from core.models.architectures import build_network
 from core.models.card import ModelCard, TrainingFacts
 from core.models.card_text import card_to_markdown
 from core.models.catalogue import WEIGHTS_FILE, read_card
+from core.models.exports import export_beside
 from core.models.loading import prepare
 from core.models.self_test import reference_logits
 from core.models.weights import fill, read_checked, save_weights
 from core.training.checkpoint import fingerprint_of
 from core.training.configuration import TrainingConfiguration
-from core.training.curves import CURVES_FILE, draw_png, read_curves
+from core.training.curves import CURVES_FILE, FREE_RESPONSE_FILE, draw_free_response_png, draw_png, read_curves
 from core.training.data import (
     SIMULATED,
     Examples,
@@ -36,6 +37,7 @@ from core.training.loop import Run, device_words
 from core.training.measuring import measure, measure_simulated
 from core.training.outline_figures import provisional_threshold, with_outline_figures
 from core.training.outlines import OutlinedExamples, load_outlined
+from core.training.place_figures import place_thresholds
 from core.training.segmentation import OutlineRecord, fit_outlines
 
 # Seeds from here on are never trained on.
@@ -76,6 +78,8 @@ def train(configuration: TrainingConfiguration, data: Path, out: Path, callbacks
     callbacks.on_text("Measuring the figures")
     finished = _with_figures(card, network, data, configuration)
     write_card(finished, folder)
+    callbacks.on_text(export_beside(finished, network, folder) or "Exported for the fast engine, equal to torch")
+    draw_free_response_png(finished.evaluations[0], folder / FREE_RESPONSE_FILE)
     return finished
 
 
@@ -95,8 +99,11 @@ def measure_again(configuration: TrainingConfiguration, data: Path, out: Path) -
     network = build_network(known.architecture, channels=known.input.channels, labels=known.outputs)
     fill(network, read_checked(folder / WEIGHTS_FILE, known.weights_sha256))
     card = _card(configuration, known.weights_sha256, known.training)
-    finished = _with_figures(card, network, data, configuration)
+    measured = _with_figures(card, network, data, configuration)
+    # What was calibrated for these weights holds for them still.
+    finished = measured.model_copy(update={"confidence": known.confidence})
     write_card(finished, folder)
+    export_beside(finished, network, folder)
     return finished
 
 
@@ -200,4 +207,5 @@ def _with_figures(card: ModelCard, network: nn.Module, data: Path, configuration
             "thresholds": operating_points(real, card),
         }
     )
+    decided = decided.model_copy(update={"place_thresholds": place_thresholds(real, decided)})
     return decided.model_copy(update={"evaluations": tuple(figures(one, decided) for one in measurements)})

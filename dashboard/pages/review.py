@@ -4,11 +4,16 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import state
+from dashboard import cache, state
 from dashboard.answer import Answer, Failed, Withheld
+from dashboard.answer_sets import set_panel, stability_panel
+from dashboard.ask_panel import ask_panel
+from dashboard.compare_panel import compare_panel
 from dashboard.explanation import explained
 from dashboard.outlines import outline_table
 from dashboard.pixel_panel import pixel_panel
+from dashboard.places import place_list
+from dashboard.score_table import score_captions, score_table, score_texts
 from dashboard.texts import t
 from dashboard.trust_panel import trust_panel
 from dashboard.viewer.strip import slice_scores
@@ -20,10 +25,9 @@ from dashboard.widgets import (
     error_box,
     notes_field,
     reader_choice,
-    score_table,
-    score_texts,
     series_choice,
     verdict_list,
+    wait_for_answer,
     wait_for_network,
     wait_for_reading,
     withheld_box,
@@ -48,12 +52,17 @@ def render() -> None:
             show_pixels(case)
     with right:
         reader_choice(scan)
-        answer = answer_with_progress(scan, frame) if wait_for_network() else None
+        answer = answer_with_progress(scan, frame) if wait_for_answer() else None
         _verdicts(scan, answer)
         _answers(scan, answer)
         answered = answer if isinstance(answer, Answer) else None
-        shown = explained(scan, frame, answered) if answered else None
-        if shown:
+        place_for_choices = st.container()
+        shown = answered
+        boxes = answered is not None and answered.model.card.task == "detection"
+        if answered and not boxes and cache.start_up().network.is_set():
+            with place_for_choices:
+                shown = explained(scan, frame, answered)
+        if shown and not boxes:
             _how_to_read(shown)
         notes_field(case.key)
         _details(scan)
@@ -62,11 +71,21 @@ def render() -> None:
         if answered:
             slice_scores(case, answered)
     with left:
-        if answered:
+        if boxes:
+            st.caption(t("places.no_heatmap"))
+        elif answered:
+            stability_panel(scan, frame, answered)
             trust_panel(scan, frame, answered)
+            ask_panel(case, frame, answered)
         pixel_panel(scan, frame, answered)
+    if answered and not boxes:
+        compare_panel(scan, frame, answered)
     with place_for_banner:
         banner(case, scan, frame, answer)
+    if answer is not None:
+        with place_for_choices:
+            # Only now: torch's import would keep the first answer waiting.
+            wait_for_network()
 
 
 def _verdicts(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
@@ -91,10 +110,16 @@ def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
         if answer.warning:
             st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
             st.text(answer.warning)
+        if answer.despite:
+            st.warning(t("withheld.despite"), icon=":material/warning:")
+            st.text(answer.despite)
         if answer.analysis.masks:
             outline_table(answer.model.card, answer.analysis, score_texts(answer))
+            score_captions(answer)
         else:
             score_table(answer)
+            place_list(answer, scan)
+        set_panel(answer)
 
 
 def _how_to_read(answer: Answer) -> None:
@@ -107,6 +132,9 @@ def _how_to_read(answer: Answer) -> None:
         else:
             st.write(t("review.how", cell=cell, size=size))
         st.write(t("explain.per_scan" if heatmap.per_scan else "review.how_scale"))
+        st.caption(t("review.engine", engine=answer.analysis.engine))
+        if answer.model.engine_note:
+            st.caption(answer.model.engine_note)
 
 
 def _details(scan: "Scan") -> None:

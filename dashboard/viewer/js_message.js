@@ -12,7 +12,7 @@ export default function message({ data }) {
   shared.messages ??= new Map();
   if (isSame(shared.messages.get(`${id}:${kind}`)?.bytes, bytes)) return;
   if (kind === "hold") {
-    for (const held of ["maps", "strip"]) shared.messages.delete(`${id}:${held}`);
+    for (const held of ["maps", "strip", "asked"]) shared.messages.delete(`${id}:${held}`);
   } else {
     shared.messages.set(`${id}:${kind}`, { header, bytes });
   }

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import state
+from dashboard import cache, state
 from dashboard.packing import strip_message
 from dashboard.slices import SliceRun
 from dashboard.texts import t
@@ -21,12 +21,14 @@ def slice_scores(case: state.Case, answer: "Answer") -> None:
     scan, weights = case.scan, answer.model.card.weights_sha256
     if scan is None or scan.frame_count < 2:
         return
-    run = state.slice_run(weights)
+    anyway = state.chosen(state.choice(state.SHOWN_ANYWAY, weights), otherwise=False)
+    of = f"{weights}:anyway" if anyway else weights
+    run = state.slice_run(of)
     if run is None:
         if not st.button(t("slices.start"), help=t("slices.help")):
             return
-        run = SliceRun(answer.model, scan, state.chosen_frame(scan.frame_count))
-        state.keep_slice_run(weights, run)
+        run = SliceRun(answer.model, scan, state.chosen_frame(scan.frame_count), cache.runner(), anyway=anyway)
+        state.keep_slice_run(of, run)
     _follow(case, answer, run)
 
 
@@ -48,5 +50,7 @@ def _follow(case: state.Case, answer: "Answer", run: SliceRun) -> None:
             st.text(run.problem)
         elif run.done < total:
             st.caption(t("slices.stopped", done=run.done, total=total))
+        if run.held_back:
+            st.caption(t("slices.held_back", count=run.held_back))
 
     chart()

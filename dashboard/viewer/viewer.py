@@ -10,9 +10,11 @@ from dashboard import cache as kept
 from dashboard import state
 from dashboard.frames import address
 from dashboard.packing import hold_message, maps_message, shown_shape
+from dashboard.places import place_entries
 from dashboard.texts import t
 
 if TYPE_CHECKING:
+    from core.scan import Scan
     from dashboard.answer import Answer
 
 _FOLDER = Path(__file__).parent
@@ -47,7 +49,8 @@ def show_pixels(case: state.Case) -> None:
 def show_maps(case: state.Case, answer: "Answer | None", score_texts: dict[str, str]) -> None:
     """Lay the heatmaps of the frame that was answered over the picture; without an answer, take them away."""
     name = case_id(case)
-    message = hold_message(name) if answer is None else _maps(name, answer, score_texts)
+    scan = case.scan
+    message = hold_message(name) if answer is None or scan is None else _maps(name, answer, score_texts, scan)
     send(message, f"maps-{name}")
 
 
@@ -61,8 +64,9 @@ def case_id(case: state.Case) -> str:
     return case.key[:_ID_LENGTH]
 
 
-def _maps(name: str, answer: "Answer", score_texts: dict[str, str]) -> bytes:
-    return maps_message(answer.analysis, answer.model.card, name, answer.foremost_label, score_texts)
+def _maps(name: str, answer: "Answer", score_texts: dict[str, str], scan: "Scan") -> bytes:
+    places = place_entries(answer, scan, shown_shape(scan))
+    return maps_message(answer.analysis, answer.model.card, name, answer.foremost_label, score_texts, places)
 
 
 @cache

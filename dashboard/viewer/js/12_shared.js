@@ -4,9 +4,11 @@ const shared = (globalThis.radlens ??= {});
 shared.messages ??= new Map();
 shared.views ??= new Map();
 shared.mounts ??= new WeakMap();
+shared.askers ??= new Map();
 shared.look ??= {
   heat: true, opacity: 0.6, threshold: 0, contour: false, signed: false,
-  smooth: true, graphics: true, outline: true, heatOfOutline: false, tool: "window", speed: 10,
+  smooth: true, graphics: true, outline: true, heatOfOutline: false, places: true, placeContours: false, tool: "window", speed: 10,
+  brush: 0.08,
 };
 
 function viewOf(header) {
@@ -16,6 +18,7 @@ function viewOf(header) {
     window: { ...(header.windows?.[0] ?? { centre: 128, width: 256, function: "LINEAR" }) },
     invert: false, zoom: null, centre: [header.columns / 2, header.rows / 2], turn: [1, 0, 0, 1],
     frame: header.frame ?? 0, label: null, swipe: null, fit: false, planes: false, lines: {},
+    region: null,
   };
   shared.views.set(header.id, view);
   return view;

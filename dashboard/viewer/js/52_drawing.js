@@ -13,6 +13,8 @@ function drawOver(viewer, context, place, ratio) {
   if (viewer.view.fit && viewer.maps?.seen) hatch(context, place, viewer.maps.seen, ratio);
   if (viewer.outlineShown()) drawOutline(viewer, context, place, ratio);
   if (viewer.look.contour && viewer.heatShown()) drawContours(viewer, context, place, ratio);
+  if (placesShown(viewer)) drawPlaces(viewer, context, place, ratio);
+  drawRegion(viewer, context, place, ratio);
   viewer.lengths.here().forEach((line) => drawLine(viewer, context, place, line, ratio));
   if (viewer.lengths.cursor) drawCursor(context, place.toScreen(viewer.lengths.cursor), ratio);
   drawScaleBar(viewer, context, place, ratio);

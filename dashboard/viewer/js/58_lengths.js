@@ -49,6 +49,7 @@ class Lengths {
     const [u, v] = viewer.place.toPicture([at[0] + x * step, at[1] + y * step]);
     this.cursor = [clamp(u, 0, viewer.header.columns), clamp(v, 0, viewer.header.rows)];
     if (this.open) this.open.to = this.cursor;
+    viewer.region.follow(this.cursor);
     viewer.probe(this.cursor);
     viewer.change("marks");
   }

@@ -24,6 +24,7 @@ class Pointer {
 
   cancel() {
     if (this.drag?.line) this.viewer.lengths.drop();
+    if (REGION_TOOLS.includes(this.drag?.tool)) this.viewer.region.cancel();
     this.drag = null;
   }
 
@@ -41,6 +42,7 @@ class Pointer {
     const tool = event.button === 1 ? "pan" : this.viewer.tool();
     this.drag = { tool, at, start: at, window: { ...this.viewer.shownWindow() } };
     if (tool === "length") this.#startLine(at);
+    if (REGION_TOOLS.includes(tool)) this.#startRegion(at);
   }
 
   #move(event) {
@@ -56,6 +58,7 @@ class Pointer {
   #up(event) {
     this.touches.delete(event.pointerId);
     if (this.drag?.line) this.viewer.lengths.end(this.drag.line);
+    if (REGION_TOOLS.includes(this.drag?.tool)) this.viewer.region.end();
     this.drag = null;
   }
 
@@ -88,6 +91,19 @@ class Pointer {
   _length(drag, at) {
     drag.line.to = this.viewer.place.toPicture(at);
     this.viewer.change("marks");
+  }
+
+  _brush(drag, at) {
+    this.viewer.region.strokeTo(...[drag.at, at].map((point) => this.viewer.place.toPicture(point)));
+  }
+
+  _box({ start }, at) {
+    this.viewer.region.boxTo(...[start, at].map((point) => this.viewer.place.toPicture(point)));
+  }
+
+  #startRegion(at) {
+    this.viewer.region.begin();
+    this[`_${this.drag.tool}`](this.drag, at);
   }
 
   #startLine(at) {

@@ -5,6 +5,10 @@ const KEYS = {
   p: (viewer) => viewer.setTool("pan"),
   z: (viewer) => viewer.setTool("zoom"),
   l: (viewer) => viewer.setTool("length"),
+  e: (viewer) => viewer.asking() && viewer.setTool("brush"),
+  x: (viewer) => viewer.asking() && viewer.setTool("box"),
+  ",": (viewer) => viewer.setBrush(viewer.look.brush / 1.25),
+  ".": (viewer) => viewer.setBrush(viewer.look.brush * 1.25),
   b: (viewer) => viewer.shiftWindow(-0.05, 1),
   d: (viewer) => viewer.shiftWindow(0.05, 1),
   k: (viewer) => viewer.shiftWindow(0, 1 / 1.1),
@@ -21,6 +25,7 @@ const KEYS = {
   v: (viewer) => viewer.act("flipVertical"),
   m: (viewer) => viewer.act("heat"),
   o: (viewer) => viewer.act("outline"),
+  t: (viewer) => viewer.act("places"),
   c: (viewer) => viewer.act(viewer.look.contour ? "colour" : "contour"),
   s: (viewer) => viewer.act("swipe"),
   "[": (viewer) => viewer.setLook({ opacity: clamp(viewer.look.opacity - 0.1, 0, 1) }, "table"),
@@ -30,9 +35,9 @@ const KEYS = {
   PageDown: (viewer) => viewer.goTo(viewer.view.frame + 1),
   Home: (viewer) => viewer.goTo(0),
   End: (viewer) => viewer.goTo(viewer.header.frames - 1),
-  Delete: (viewer) => viewer.lengths.drop(),
-  Backspace: (viewer) => viewer.lengths.drop(),
-  Enter: (viewer) => viewer.tool() === "length" && viewer.lengths.placeCursor(),
+  Delete: (viewer) => viewer.drop(),
+  Backspace: (viewer) => viewer.drop(),
+  Enter: (viewer) => viewer.placeCursor(),
   Escape: (viewer) => viewer.leave(),
   "0": (viewer) => viewer.act("reset"),
   "?": (viewer) => viewer.act("help"),
@@ -41,8 +46,8 @@ const KEYS = {
 const KEY_LIST = [
   ["W P Z L", "viewer.keys_tools"], ["B / D, J / K", "viewer.keys_window"], ["1 … 9", "viewer.keys_presets"],
   ["+ − F N", "viewer.keys_zoom"], ["⇧ ← → ↑ ↓", "viewer.keys_pan"], ["R ⇧R H V I", "viewer.keys_turn"],
-  ["M O C S [ ]", "viewer.keys_heat"], ["↑ ↓ Home End", "viewer.keys_slices"], ["Space", "viewer.keys_play"],
-  ["Enter ← → ↑ ↓", "viewer.keys_length"], ["Del", "viewer.keys_delete"], ["0", "viewer.keys_reset"],
+  ["M O T C S [ ]", "viewer.keys_heat"], ["↑ ↓ Home End", "viewer.keys_slices"], ["Space", "viewer.keys_play"],
+  ["Enter ← → ↑ ↓", "viewer.keys_length"], ["E X , .", "viewer.keys_region"], ["Del", "viewer.keys_delete"], ["0", "viewer.keys_reset"],
   ["Esc", "viewer.keys_leave"],
 ];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -73,10 +78,11 @@ function handled(viewer, event) {
   return Boolean(action);
 }
 
-// With the length tool: the cursor. With shift: the picture moves. Else through the slices; a single picture leaves the
+// With the tools that mark places: the cursor. With shift: the picture moves. Else through the slices; a single picture leaves the
 // keys to the page.
 function arrow(viewer, [x, y], shift) {
-  if (viewer.tool() === "length" && !viewer.view.planes) viewer.lengths.moveCursor(x, y, shift ? 10 : 1);
+  const marks = ["length", ...REGION_TOOLS].includes(viewer.tool());
+  if (marks && !viewer.view.planes) viewer.lengths.moveCursor(x, y, shift ? 10 : 1);
   else if (shift) viewer.panBy(-x * PAN_STEP * devicePixelRatio, -y * PAN_STEP * devicePixelRatio);
   else if (viewer.header.frames > 1) viewer.goTo(viewer.view.frame + x + y);
   else return false;

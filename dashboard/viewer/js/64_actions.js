@@ -15,6 +15,7 @@ const ACTIONS = {
   reset: (viewer) => viewer.reset(),
   heat: (viewer) => viewer.setLook({ [viewer.heatSwitch()]: !viewer.look[viewer.heatSwitch()] }, "heat"),
   outline: (viewer) => viewer.setLook({ outline: !viewer.look.outline }, "marks", "controls"),
+  places: (viewer) => viewer.setLook({ places: !viewer.look.places }, "marks", "controls"),
   colour: (viewer) => viewer.setLook({ contour: false }, "paint"),
   contour: (viewer) => viewer.setLook({ contour: true }, "paint"),
   swipe: (viewer) => viewer.setView({ swipe: viewer.view.swipe === null ? 0.5 : null }, "paint"),
@@ -22,6 +23,7 @@ const ACTIONS = {
   play: (viewer) => viewer.play(!viewer.playing),
   more: (viewer) => viewer.controls.togglePopover("more"),
   help: (viewer) => viewer.controls.togglePopover("help"),
+  clearRegion: (viewer) => viewer.region.clear(),
   download: (viewer) => download(viewer),
   fullscreen: (viewer) => (document.fullscreenElement ? document.exitFullscreen() : viewer.root.requestFullscreen()),
 };

@@ -77,11 +77,14 @@ class Controls {
     on(".threshold", "input", ({ target }) => viewer.setLook({ threshold: target.value / 100 }, "table"));
     on(".evidence-for", "change", () => viewer.setLook({ signed: false }, "table"));
     on(".evidence-signed", "change", () => viewer.setLook({ signed: true }, "table"));
+    on(".place-boxes", "change", () => viewer.setLook({ placeContours: false }, "marks", "controls"));
+    on(".place-contours", "change", () => viewer.setLook({ placeContours: true }, "marks", "controls"));
     on(".smooth", "change", ({ target }) => viewer.setLook({ smooth: target.checked }, "sample"));
     on(".graphics", "change", ({ target }) => viewer.setLook({ graphics: target.checked }, "marks"));
     on(".model-sees", "change", ({ target }) => viewer.setView({ fit: target.checked }, "marks"));
     on(".width", "change", ({ target }) => viewer.setWindow(viewer.shownWindow().centre, Number(target.value)));
     on(".centre", "change", ({ target }) => viewer.setWindow(Number(target.value), viewer.shownWindow().width));
+    on("input.brush", "input", ({ target }) => viewer.setBrush(target.value / 100));
     on("input.frame", "input", ({ target }) => viewer.goTo(Number(target.value)));
     on(".speed", "change", ({ target }) => viewer.setLook({ speed: Number(target.value) }, "controls"));
   }
@@ -120,6 +123,7 @@ class Controls {
     press("planes", view.planes);
     press("heat", look[viewer.heatSwitch()]);
     press("outline", look.outline);
+    press("places", look.places);
     press("colour", !look.contour);
     press("contour", look.contour);
     press("swipe", view.swipe !== null);
@@ -128,6 +132,15 @@ class Controls {
     this.#updateValues();
     this.root.dataset.toolNow = viewer.tool();
     this.#updateHeat();
+    this.#updateAsking();
+  }
+
+  #updateAsking() {
+    const { viewer } = this;
+    this.one(".ask-bar").hidden = !viewer.asking();
+    this.one("input.brush").value = Math.round(100 * viewer.look.brush);
+    this.one("[data-do=clearRegion]").disabled = !viewer.region.here();
+    setText(this.one(".asked"), viewer.asking() ? askedInWords(viewer) : "");
   }
 
   #updateValues() {
@@ -167,7 +180,21 @@ class Controls {
     const button = this.one("[data-do=outline]");
     button.hidden = !viewer.outlines;
     button.disabled = !viewer.outlines;
+    this.#updatePlaces();
     this.#updateLegend();
+  }
+
+  // The switch is there for a model that draws places, whatever label is chosen.
+  #updatePlaces() {
+    const { viewer } = this;
+    const there = Boolean(viewer.maps?.header.labels.some(({ places }) => places));
+    for (const element of this.root.querySelectorAll("[data-do=places], .places-only")) element.hidden = !there;
+    this.one("[data-do=places]").disabled = !there;
+    this.one(viewer.look.placeContours ? ".place-contours" : ".place-boxes").checked = true;
+    const legend = this.one(".place-legend");
+    legend.hidden = !placesInWords(viewer);
+    legend.querySelector(".swatch").hidden = !placesShown(viewer);
+    setText(legend.querySelector(".meaning"), placesInWords(viewer));
   }
 
   #updateLegend() {

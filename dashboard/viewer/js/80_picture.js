@@ -35,7 +35,8 @@ function drawnPicture(viewer) {
   drawMarks(viewer, lines, place, ratio);
   const canvas = document.createElement("canvas");
   const outline = viewer.outlineShown() ? 30 * ratio : 0;
-  const legend = (viewer.heatShown() ? 40 * ratio : 0) + outline;
+  const places = placesShown(viewer) ? 30 * ratio : 0;
+  const legend = (viewer.heatShown() ? 40 * ratio : 0) + outline + places;
   Object.assign(canvas, { width, height: Math.round(height + legend + 30 * ratio) });
   const context = canvas.getContext("2d");
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -44,7 +45,10 @@ function drawnPicture(viewer) {
   if (outline) {
     write(context, outlineInWords(viewer), [10 * ratio, height + 20 * ratio], ratio, { colour: OUTLINE_COLOUR, size: 12 });
   }
-  if (viewer.heatShown()) drawLegend(viewer, context, height + outline + 8 * ratio, ratio);
+  if (places) {
+    write(context, placesInWords(viewer), [10 * ratio, height + outline + 20 * ratio], ratio, { colour: PLACE_COLOUR, size: 12 });
+  }
+  if (viewer.heatShown()) drawLegend(viewer, context, height + outline + places + 8 * ratio, ratio);
   write(context, viewer.say("viewer.footer"), [width / 2, canvas.height - 10 * ratio], ratio, { align: "center", size: 12 });
   return canvas;
 }

@@ -119,7 +119,7 @@ class Refresh {
     drawOver(viewer, viewer.canvas.getContext("2d"), place, devicePixelRatio);
     placeMarks(viewer.one(".single"), edgeMarks(header.orientation, view.turn));
     const divider = viewer.one(".divider");
-    divider.hidden = view.swipe === null || !(viewer.heatShown() || viewer.outlineShown());
+    divider.hidden = view.swipe === null || !(viewer.heatShown() || viewer.outlineShown() || placesShown(viewer));
     divider.style.left = `${100 * (view.swipe ?? 0)}%`;
     divider.setAttribute("aria-valuenow", String(Math.round(100 * (view.swipe ?? 0))));
   }
@@ -133,7 +133,7 @@ class Refresh {
     setText(viewer.one(".facts"), grey ? viewer.say("viewer.facts", { w: short(width), c: short(centre) }) : "");
     setText(viewer.one(".position"), header.frames > 1 ? viewer.position() : "");
     setText(viewer.one(".note"), notes(viewer).join("\n"));
-    const words = [viewer.say("viewer.canvas"), outlineInWords(viewer), viewer.one(".caption").textContent];
+    const words = [viewer.say("viewer.canvas"), outlineInWords(viewer), placesInWords(viewer), viewer.one(".caption").textContent];
     viewer.canvas.setAttribute("aria-label", words.filter(Boolean).join(" "));
     Object.assign(viewer.root.dataset, {
       id: header.id, frame: view.frame, zoom: Math.round(viewer.zoomPercent()), window: `${centre}/${width}`,

@@ -34,6 +34,7 @@ class Viewer {
     this.screen = new Screen(this.one(".single .pixels"));
     this.refresh = new Refresh(this, signal);
     this.lengths = new Lengths(this);
+    this.region = new Region(this);
     this.controls = new Controls(this, signal);
     this.pointer = new Pointer(this, this.canvas, signal);
     this.strip = new Strip(this, signal);
@@ -73,7 +74,16 @@ class Viewer {
       if (this.maps && !this.label()) this.view.label = this.maps.header.label;
     }
     this.strip.take(this.#message("strip"));
+    this.asked = this.#message("asked");
+    this.#sayRegion();
     this.change("heat", "table");
+  }
+
+  // A panel that was opened just now does not know yet what is marked.
+  #sayRegion() {
+    const asking = shared.askers.has(this.header.id);
+    if (asking && !this.wasAsking && this.region.here()) this.region.send();
+    this.wasAsking = asking;
   }
 
   #message(kind) {
@@ -130,7 +140,7 @@ class Viewer {
 
   probe(point) {
     this.probed = point;
-    this.change("probe");
+    this.change("probe", ...(this.tool() === "brush" ? ["marks"] : []));
   }
 
   // A button's action, also by its key: what is disabled does nothing.
@@ -148,14 +158,36 @@ class Viewer {
     this.change(...parts);
   }
 
+  // Whether places may be marked: the panel that asks about them is open, and the frame in front was answered.
+  asking() {
+    return shared.askers.has(this.header.id) && this.heatIsHere() && !this.view.planes;
+  }
+
   tool() {
-    const none = this.header.samples === 3 && this.look.tool === "window";
-    return none ? "pan" : this.look.tool;
+    const wanted = REGION_TOOLS.includes(this.look.tool) && !this.asking() ? "window" : this.look.tool;
+    return this.header.samples === 3 && wanted === "window" ? "pan" : wanted;
+  }
+
+  setBrush(share) {
+    this.setLook({ brush: clamp(share, LEAST_BRUSH, MOST_BRUSH) }, "marks", "controls");
+  }
+
+  // The last mark of the tool in hand.
+  drop() {
+    if (REGION_TOOLS.includes(this.tool())) this.region.clear();
+    else this.lengths.drop();
+  }
+
+  // The keyboard's press with the tool in hand.
+  placeCursor() {
+    if (this.tool() === "length") this.lengths.placeCursor();
+    else if (REGION_TOOLS.includes(this.tool())) this.region.place((this.lengths.cursor ??= [...this.view.centre]));
   }
 
   setTool(tool) {
     this.pointer.cancel();
     this.lengths.leave();
+    this.region.leave();
     this.setLook({ tool }, "marks", "controls");
   }
 

@@ -1,0 +1,1 @@
+"""The guided lesson: ten short steps from pixel to diagnosis, on the open case."""
