@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from core.explaining.places import detected_boxes
 from core.models.card import ReliabilityBin
@@ -64,6 +63,8 @@ def auroc(
     random, sizes = np.random.default_rng(seed), np.array([len(m) for m in usable], np.float64)
     areas = np.stack([_resampled(truths[m], scores[m], names[m], repeats, random) for m in usable])
     low, high = np.percentile(_averages(areas, sizes), (2.5, 97.5))
+    from sklearn.metrics import roc_auc_score  # a second to import, which no page must wait for
+
     value = np.average([roc_auc_score(truths[m], scores[m]) for m in usable], weights=sizes)
     return Interval(value=float(value), low=float(low), high=float(high))
 
@@ -94,6 +95,8 @@ def operating_figures(truths: Truths, scores: Scores, threshold: float) -> Opera
 
 def threshold_for_sensitivity(truths: Truths, scores: Scores, sensitivity: float) -> float:
     """The highest threshold that still reaches the sensitivity on these cases."""
+    from sklearn.metrics import roc_curve
+
     _, true_positive_rate, thresholds = roc_curve(truths, scores, drop_intermediate=False)
     reached = np.flatnonzero(true_positive_rate >= sensitivity)
     return float(min(thresholds[reached[0]], 1.0))

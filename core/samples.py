@@ -1,20 +1,26 @@
 """Sample cases that need no download: simulated chest films drawn here, and real files that pydicom brings along."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from core.cache_folder import kept_or_made
 from core.errors import DamagedScan
 from core.reading.decoding import decode_scan
-from core.scan import Scan
-from core.simulation import SimulatedFilm, simulate_film
+
+if TYPE_CHECKING:
+    from core.scan import Scan
+    from core.simulation import SimulatedFilm
 
 # Under pydicom's own root: these films belong to no patient and no institution.
 _UID_ROOT = "1.2.826.0.1.3680043.8.498.7311"
@@ -31,7 +37,7 @@ class Sample:
     load: Callable[[], bytes]
 
 
-def film_to_dicom(film: SimulatedFilm) -> bytes:
+def film_to_dicom(film: "SimulatedFilm") -> bytes:
     """A simulated film as a DICOM file (Digital X-Ray for presentation, PS3.3 A.26), labelled as simulated."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -58,8 +64,10 @@ def film_to_dicom(film: SimulatedFilm) -> bytes:
 
 def simulated_scan(
     seed: int, finding: str | None = None, *, rows: int = 512, columns: int = 512, side: str | None = None
-) -> tuple[Scan, SimulatedFilm]:
+) -> "tuple[Scan, SimulatedFilm]":
     """A simulated film as a Scan, read back through the same door as an upload, with its truth."""
+    from core.simulation import simulate_film
+
     film = simulate_film(seed, finding, rows=rows, columns=columns, side=side)
     return decode_scan(film_to_dicom(film)), film
 
@@ -76,7 +84,23 @@ def find_sample(identifier: str) -> Sample | None:
 
 @lru_cache(maxsize=4)
 def _film(seed: int, finding: str | None, side: str | None) -> bytes:
+    """Drawn once by this version of the generator, then kept: the first page must not wait for it at every start."""
+    what = f"{_generator()} {np.__version__} {seed} {finding} {side}"
+    name = f"films/{hashlib.sha256(what.encode()).hexdigest()[:32]}"
+    return kept_or_made(name, lambda: _drawn(seed, finding, side))
+
+
+def _drawn(seed: int, finding: str | None, side: str | None) -> bytes:
+    from core.simulation import simulate_film
+
     return film_to_dicom(simulate_film(seed, finding, rows=768, columns=768, side=side))
+
+
+@cache
+def _generator() -> str:
+    """The digest of the code that draws films."""
+    sources = sorted(Path(__file__).with_name("simulation").glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (*sources, Path(__file__)))).hexdigest()
 
 
 def _bundled(name: str) -> bytes:

@@ -1,10 +1,12 @@
 """Can this heatmap be trusted? The checks of one label's evidence map, on demand, each with its verdict in words."""
 
 import html
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.explaining.registry import find_method
 from dashboard import state
 from dashboard.answer import Answer
 from dashboard.charts import curves_spec
@@ -12,10 +14,13 @@ from dashboard.texts import t
 from dashboard.trust_run import TrustRun
 
 if TYPE_CHECKING:
-    from core.explaining.trust_verdicts import Part, Verdict
+    from core.explaining.trust_verdicts import Map, Part, Verdict
+    from core.preprocessing import Letterbox
     from core.scan import Scan
 
 _LOOK_SECONDS = 0.5
+# Small maps: pixels on the longer side, and how many stand side by side.
+_SMALL, _IN_A_ROW = 192, 3
 # Colour, sign and word say the same, so that colour is never needed; the colours read on light and on dark grounds.
 _SIGNS: "dict[Verdict, tuple[str, str, str]]" = {
     "green": ("#2e9e5b", "✓", "trust.green"),
@@ -49,7 +54,7 @@ def trust_panel(scan: "Scan", frame: int, answer: Answer) -> None:
                 return
             state.keep_trust_run(key, TrustRun(answer.model, scan, frame, label))
             st.rerun()
-        _follow(run, answer.model.card.evidence_unit)
+        _follow(run, answer, _Drawing(scan, frame, answer.analysis.letterbox))
 
 
 def _label_choice(answer: Answer) -> str:
@@ -61,7 +66,29 @@ def _label_choice(answer: Answer) -> str:
     return chosen
 
 
-def _follow(run: TrustRun, unit: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What small maps are drawn over."""
+
+    scan: "Scan"
+    frame: int
+    letterbox: "Letterbox"
+
+    def png(self, values: "Map") -> bytes:
+        """A map (h, w) over the scan, as a small picture; its own strongest place takes the end of the scale."""
+        import numpy as np
+
+        from core.overlay import blend, encode_png, resize
+        from core.windowing import display_grey
+
+        scale = min(1.0, _SMALL / max(self.scan.shape))
+        rows, columns = (max(1, round(side * scale)) for side in self.scan.shape)
+        picture = resize(display_grey(self.scan, self.frame), rows, columns)
+        evidence = self.letterbox.to_scan_grid(np.asarray(values, np.float32), rows, columns)
+        return encode_png(blend(picture, evidence, limit=max(float(np.abs(values).max()), 1e-12)))
+
+
+def _follow(run: TrustRun, answer: Answer, drawing: _Drawing) -> None:
     """The parts that are there; looks again by itself while more are to come."""
     running = run.running
 
@@ -76,7 +103,7 @@ def _follow(run: TrustRun, unit: str) -> None:
         elif run.problem:
             st.text(run.problem)
         for part in list(run.parts):
-            _part(part, unit)
+            _part(part, answer, drawing)
         if running and not run.running:
             # The page stops looking.
             st.rerun()
@@ -84,7 +111,7 @@ def _follow(run: TrustRun, unit: str) -> None:
     parts()
 
 
-def _part(part: "Part", unit: str) -> None:
+def _part(part: "Part", answer: Answer, drawing: _Drawing) -> None:
     st.html(_badge(part.verdict, t(_TITLES[part.name]), f"{part.found} {part.advice}"))
     if part.curves is not None:
         axes = (t("trust.share"), t("trust.answer"))
@@ -99,7 +126,21 @@ def _part(part: "Part", unit: str) -> None:
             spec = curves_spec(part.curves.shares, own, chance, names, axes)
             column.caption(title)
             column.vega_lite_chart(spec=spec, alt=title)
-        st.caption(t("trust.curves", unit=unit))
+        st.caption(t("trust.curves", unit=answer.model.card.evidence_unit))
+    if part.maps:
+        _small_maps(part, drawing)
+
+
+def _small_maps(part: "Part", drawing: _Drawing) -> None:
+    """The other methods' maps side by side, each with its likeness to this one."""
+    columns = st.columns(_IN_A_ROW)
+    for index, (name, values) in enumerate(part.maps.items()):
+        likeness = part.likeness.get(name)
+        shown = t(
+            "trust.small_map", title=find_method(name).title, likeness="–" if likeness is None else f"{likeness:.2f}"
+        )
+        columns[index % _IN_A_ROW].image(drawing.png(values), caption=shown, output_format="PNG", width="stretch")
+    st.caption(t("trust.small_maps"))
 
 
 def _badge(verdict: "Verdict", title: str, words: str) -> str:

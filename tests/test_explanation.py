@@ -21,7 +21,7 @@ from core.explaining.explanation import (
     explainable_layers,
     is_quick,
 )
-from core.explaining.perturbation import Watch
+from core.explaining.perturbation import Watch, occlusion
 from core.explaining.registry import METHODS, find_method
 from core.models.loading import Model, prepare
 from core.samples import simulated_scan
@@ -47,7 +47,8 @@ def scan() -> Scan:
 @pytest.fixture(autouse=True)
 def few_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.explaining.perturbation.rise.__kwdefaults__", {"masks": 16, "seed": 0})
-    monkeypatch.setattr("core.explaining.perturbation.occlusion.__kwdefaults__", {"cells": 4, "side": 1})
+    few = {**(occlusion.__kwdefaults__ or {}), "cells": 4, "side": 1}
+    monkeypatch.setattr("core.explaining.perturbation.occlusion.__kwdefaults__", few)
 
 
 def article(**changes: Any) -> Model:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from core.analysis import Analysis, analyse
+from core.cache_folder import CACHE_VARIABLE
 from core.engines.engine import TOLERANCE, difference
 from core.engines.exporting import NOT_EXPORTED
 from core.engines.onnx_engine import NOT_INSTALLED, OnnxEngine
@@ -37,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(exports.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
 @pytest.fixture

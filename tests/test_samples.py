@@ -1,11 +1,13 @@
 """Sample cases: nothing fetched, simulated ones say so, every one opens."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 
+from core.cache_folder import CACHE_VARIABLE, kept_or_made
 from core.reading import read_scan
 from core.samples import Sample, film_to_dicom, find_sample, list_samples
 from core.simulation import simulate_film
@@ -42,3 +44,31 @@ def test_a_film_in_dicom_keeps_its_pixels_and_names_no_person() -> None:
     dataset = dcmread(BytesIO(data))
     assert "SIMULATED" in dataset.ImageType
     assert str(dataset.PatientName) == "SIMULATED^FILM"
+
+
+def test_a_drawn_film_is_kept_and_one_that_was_damaged_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    made = iter((b"first", b"second", b"third"))
+    assert kept_or_made("films/a", lambda: next(made)) == b"first"
+    assert kept_or_made("films/a", lambda: next(made)) == b"first"
+    assert kept_or_made("films/b", lambda: next(made)) == b"second"
+    (kept,) = (tmp_path / "films").glob("a")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    assert kept_or_made("films/a", lambda: next(made)) == b"third"
+    assert sorted(path.name for path in (tmp_path / "films").iterdir()) == ["a", "b"]
+
+
+def test_where_nothing_can_be_kept_a_film_is_drawn_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    assert kept_or_made("films/a", lambda: b"film") == b"film"
+
+
+def test_what_is_kept_is_the_film_that_the_seed_gives() -> None:
+    first = list_samples()[0]
+    expected = simulate_film(9, "pneumothorax", rows=768, columns=768, side="left").pixels
+    assert (read_scan(first.load()).stored[0] == expected).all()

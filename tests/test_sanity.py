@@ -116,7 +116,9 @@ def test_a_map_that_hangs_on_single_pixels_is_not() -> None:
     # One pixel of every 8 x 8 is looked at: on noise, the next pixel says something else.
     point = nn.Conv2d(1, 1, 1, stride=8)
     point.weight.data.fill_(1.0)
-    network = nn.Sequential(point, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1))
+    head = nn.Linear(1, 1)
+    head.weight.data.fill_(1.0)
+    network = nn.Sequential(point, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     picture = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
     explain = explainer(network.eval(), "1")
     found = shifted(picture, explain, explain(picture))

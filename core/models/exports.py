@@ -7,9 +7,6 @@ graph hold and the engine gives what torch gave for the reference pictures.
 
 import hashlib
 import json
-import os
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
+from core.cache_folder import cache_folder, replace_file
 from core.engines.engine import TOLERANCE, difference
 from core.engines.onnx_engine import OnnxEngine
 from core.engines.record import REVISION, ExportRecord, TailNames, sampled
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
     from core.models.loading import Model, Networks
 
-CACHE_VARIABLE = "RADLENS_CACHE"
 GRAPH_FILE, RECORD_FILE = "network.onnx", "engine.json"
 MISSING = "The model has no export for the fast engine yet, so torch answers."
 DAMAGED = "The model's export for the fast engine is damaged, so torch answers; python -m core export makes it again."
@@ -60,17 +57,7 @@ def export_folder(card: ModelCard, folder: Path) -> Path:
         return folder
     spec = card.input
     what = [REVISION, card.weights_sha256, card.architecture, card.target_layer, spec.channels, spec.size, card.outputs]
-    return cache_folder() / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-
-
-def cache_folder() -> Path:
-    """RADLENS_CACHE, else a folder in the platform's own place for what can be made again."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "radlens"
-    variable, usual = ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
-    return Path(os.environ.get(variable) or Path.home() / usual) / "radlens"
+    return cache_folder() / "exports" / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
 def read_export(place: Path) -> tuple[ExportRecord, bytes]:
@@ -93,8 +80,8 @@ def write_export(place: Path, record: ExportRecord, graph: bytes) -> None:
     """Both files, the record last, each whole or not at all. Raises EngineRefused when the folder cannot be written."""
     try:
         place.mkdir(parents=True, exist_ok=True)
-        _replace(place / GRAPH_FILE, graph)
-        _replace(place / RECORD_FILE, (record.model_dump_json(indent=1) + "\n").encode())
+        replace_file(place / GRAPH_FILE, graph)
+        replace_file(place / RECORD_FILE, (record.model_dump_json(indent=1) + "\n").encode())
     except OSError as exc:
         raise EngineRefused("The export for the fast engine cannot be kept: its folder cannot be written.") from exc
 
@@ -224,15 +211,3 @@ def _check_references(engine: OnnxEngine, card: ModelCard) -> None:
         raise EngineRefused(DIFFERS)
     if found[engine.record.logits].size % card.outputs:
         raise EngineRefused(STALE)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
