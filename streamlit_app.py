@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import cache, frames, state
-from dashboard.pages import bench, lesson, models, network, review
+from dashboard.pages import render_of
 from dashboard.texts import t
 from dashboard.widgets import open_panel
 
@@ -17,10 +17,9 @@ def main() -> None:
     icon = str(Path(__file__).parent / "assets" / "icon.png") if started.reading.is_set() else None
     st.set_page_config(page_title=t("app.title"), page_icon=icon, layout="wide")
     state.keep_choices()
-    parts = {"review": review, "network": network, "bench": bench, "lesson": lesson, "models": models}
     pages = [
-        st.Page(part.render, title=t(f"page.{name}"), url_path=name, default=part is review)
-        for name, part in parts.items()
+        st.Page(render_of(name), title=t(f"page.{name}"), url_path=name, default=name == "review")
+        for name in ("review", "network", "bench", "lesson", "models")
     ]
     page = st.navigation(pages, position="top")
     try:

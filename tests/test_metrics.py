@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
+from core.explaining.places import detected_boxes
 from core.metrics import (
     auroc,
     calibration_error,
     confusion,
-    detected_boxes,
     energy_in_box,
     energy_in_mask,
     expected_calibration_error,
