@@ -89,7 +89,8 @@ class StartUp:
 
 def _import_for_answers() -> None:
     """What a first answer needs beside its model."""
-    import_module("core.models.loading")
+    for name in ("core.models.loading", "core.overlay", "core.reading.doctor", "core.confidence.conformal"):
+        import_module(name)
     from core.analysis import software_versions
     from core.engines.onnx_engine import runtime_version
 

@@ -33,6 +33,14 @@ def page(browser: Browser) -> Iterator[Page]:
     found.close()
 
 
+_READ_SUM = """(table) => {
+  const terms = [...table.querySelectorAll("tr[data-logit-term]")];
+  const total = table.querySelector("tr[data-logit-total]");
+  const last = (row) => row.querySelector("td:last-child").innerText;
+  return [terms.map((row) => Number(row.dataset.logitTerm)), Number(total.dataset.logitTotal), terms.map(last), last(total)];
+}"""
+
+
 def number(text: str) -> float:
     return float(text.replace("−", "-").replace("+", ""))
 
@@ -54,12 +62,10 @@ def test_a_clicked_pixel_is_followed_and_its_terms_sum_to_the_logit(page: Page, 
     expect(row).to_have_value("19")
     expect(column).to_have_value("9")
     table = page.locator("table", has=page.locator("tr[data-logit-total]"))
-    shown = [number(text) for text in table.locator("tr[data-logit-term] td:last-child").all_inner_texts()]
-    total = number(table.locator("tr[data-logit-total] td:last-child").inner_text())
+    # All at once: the page may be drawing the table anew.
+    exact, logit, shown, total = table.evaluate(_READ_SUM)
     # Three digits of each summand are shown.
-    assert sum(shown) == pytest.approx(total, abs=0.01)
-    exact = [float(row.get_attribute("data-logit-term") or "nan") for row in table.locator("tr[data-logit-term]").all()]
-    logit = float(table.locator("tr[data-logit-total]").get_attribute("data-logit-total") or "nan")
+    assert sum(number(text) for text in shown) == pytest.approx(number(total), abs=0.01)
     assert sum(exact) == pytest.approx(logit, abs=1e-4)
     said = page.get_by_text(re.compile("with a logit of")).first.inner_text()
     found = re.search(r"logit of (−?[\d.]+): ([<>]? ?[\d.]+)", said)

@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -219,18 +218,6 @@ def test_a_picture_without_tags_is_withheld_and_read_by_hand(page: Page, address
     see(page, "Chosen by hand")
 
 
-def test_the_network_page_shows_maps_filters_and_numbers(page: Page, address: str, tmp_path: Path) -> None:
-    page.goto(f"{address}/network")
-    see(page, "Look at one")
-    see(page, "24 maps of 128 x 128 from stem.0")
-    expect(page.locator("[data-testid=stImage] img")).to_have_count(3)
-    settle(page)
-    page.get_by_role("combobox", name="Convolution").click()
-    page.get_by_role("option", name="blocks.5.conv2").click()
-    see(page, "192 maps of 16 x 16 from blocks.5.conv2")
-    page.screenshot(path=tmp_path / "network.png")
-
-
 def test_what_the_reader_chose_stays_when_the_page_changes(page: Page, address: str) -> None:
     limit = f"{read_catalogue().card('chest-xray-adult').evidence_limit:.3g}"
     page.goto(address)
@@ -242,7 +229,7 @@ def test_what_the_reader_chose_stays_when_the_page_changes(page: Page, address: 
     see(page, "Heatmap for Cardiomegaly")
     settle(page)
     page.get_by_role("link", name="Network").click()
-    see(page, "Look at one")
+    see(page, "At a glance")
     page.get_by_role("link", name="Review").click()
     see(page, "Heatmap for Cardiomegaly")
     expect(viewer(page)).to_have_attribute("data-window", "1500/900")

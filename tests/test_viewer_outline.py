@@ -120,7 +120,7 @@ def test_nothing_outlined_is_said_in_words_and_nothing_is_drawn(page: Page, site
     assert not canvas(page, ".single .drawing")[..., 3].any()
     expect(page.locator(".note")).to_contain_text(texts()["viewer.outline_nothing"])
     expect(page.locator(".outline-legend")).to_contain_text("does not mean that nothing is there")
-    expect(page.locator(".swatch")).to_be_hidden()
+    expect(page.locator(".outline-legend > .swatch")).to_be_hidden()
     assert "nothing is outlined" in str(page.locator(".single .drawing").get_attribute("aria-label"))
 
 
