@@ -19,8 +19,8 @@ def main() -> None:
         page = browser.new_page(viewport=SIZE, color_scheme="dark")  # type: ignore[arg-type]
         page.goto(address)
         _take(page, "tr[data-label]", "review.png")
-        page.goto(f"{address}/network")
-        _take(page, "text=Look at one", "network.png")
+        page.goto(f"{address}/network?view=maps")
+        _take(page, "text=over the scan", "network.png")
 
 
 def _take(page: Page, ready: str, name: str) -> None:
