@@ -47,6 +47,6 @@ def replace_file(path: Path, data: bytes) -> None:
             file.write(data)
         Path(name).chmod(0o644)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException:  # also when the process is told to end: half a file must not stay; it is raised again
         Path(name).unlink(missing_ok=True)
         raise
