@@ -1,0 +1,29 @@
+"""The names under which the session keeps things, and which of them outlive a page or end with a case."""
+
+CASE = "case"
+NOTES = "notes"
+FORMER = "former_case"
+UPLOADS = "upload_number"
+VISITED = "visited"
+MODELS = "models_chosen_by_hand"
+CHECKED, ADDED, WEIGHTS = "checked_model", "added_model", "weights_number"
+INACTIVE, SHOWN_ANYWAY, SET_LEVEL = "inactive_model", "shown_anyway", "set_level"
+
+FRAME, SLICE_RUN, EXPLANATION_RUN = "frame", "slice_run", "explanation_run"
+TRUST_RUN, TRUST_LABEL = "trust_run", "trust_label"
+WATCHED_RUN, ASKED = "watched_run", "asked"
+ASK_FILL, ASK_LABEL, COMPARED = "ask_fill", "ask_label", "compared"
+OF_LABEL, THRESHOLD, PREVALENCE = "of_label", "threshold", "prevalence"
+METHOD, MAP_LAYER, AGAINST = "method", "map_layer", "against"
+LAYER, ORDER, SCALE, CHANNEL = "layer", "order", "scale", "channel"
+# Which part of Network and of Bench is shown, and all choices of a case inside the network.
+VIEW, BENCH, INSIDE, LESSON = "view", "bench", "inside", "lesson"
+# The settings of the live training and the table of its runs belong to no case.
+LIVE, LIVE_RUNS = "live_training", "live_training_runs"
+SAMPLE, SERIES, FOLDER, BY_HAND, READ_BY = "sample", "series", "folder", "by_hand", "read_by"
+# What the reader chose stays when the page changes; Streamlit forgets a widget that is not drawn.
+KEPT = (LAYER, VIEW, BENCH, LESSON, LIVE, INSIDE, ORDER, SCALE, CHANNEL, FOLDER, METHOD, MAP_LAYER, AGAINST, TRUST_LABEL,
+         ASK_FILL, ASK_LABEL, COMPARED, SET_LEVEL, OF_LABEL, THRESHOLD, PREVALENCE)  # fmt: skip
+RUNS = (SLICE_RUN, EXPLANATION_RUN, TRUST_RUN, WATCHED_RUN)
+OF_THE_CASE = (FRAME, *RUNS, SERIES, LAYER, CHANNEL, INSIDE, READ_BY, MAP_LAYER, AGAINST, TRUST_LABEL, ASK_LABEL, ASKED,
+                COMPARED, SHOWN_ANYWAY)  # fmt: skip
