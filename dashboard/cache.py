@@ -1,6 +1,7 @@
 """The only file with st.cache_*, and with what is loaded in the background. Keys are digests, never pixels."""
 
 import gc
+import os
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from core.inside.recording import Recording
     from core.models.catalogue import Catalogue
     from core.models.loading import Model
+    from core.reviews.opening import Reviews
+    from core.reviews.settings import Settings
     from core.scan import Scan
     from dashboard.explanation_run import Question
 
@@ -142,6 +145,28 @@ def _speed_up(model: "Model", folder: "Path") -> None:
 
     with _PROVING:
         speed_up(model, folder)
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> "Settings":
+    """What this deployment has settled about reviews; needs no database.
+
+    Raises ConfigurationError.
+    """
+    from core.reviews.settings import settings_from
+
+    return settings_from(os.environ)
+
+
+@st.cache_resource(show_spinner=False)
+def reviews() -> "Reviews":
+    """The one store of this server; when it could not be opened, it is tried again at the next call.
+
+    Raises StoreError, ConfigurationError.
+    """
+    from core.reviews.opening import open_reviews
+
+    return open_reviews()
 
 
 @st.cache_resource

@@ -7,6 +7,8 @@ import tempfile
 os.environ["OMP_NUM_THREADS"] = "1"
 # What tests export for the fast engine is gone with them, also what a thread still writes when its test has ended.
 os.environ["RADLENS_CACHE"] = tempfile.mkdtemp(prefix="radlens-tests-")
+# Reviews and models of one's own never go to the home of whoever runs the tests.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="radlens-tests-data-")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,7 +51,8 @@ def told(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
-    shutil.rmtree(os.environ["RADLENS_CACHE"], ignore_errors=True)
+    for folder in ("RADLENS_CACHE", "XDG_DATA_HOME"):
+        shutil.rmtree(os.environ[folder], ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,7 +18,8 @@ from sqlalchemy import text
 from core.errors import ReviewRejected, StoreBusy, StoreError
 from core.reviews.database import Database
 from core.reviews.record import Finding, NetworkAnswer, Read, Reader, SecondRead
-from core.reviews.store import Case, NewCase, Policy, Store
+from core.reviews.settings import Policy
+from core.reviews.store import Case, NewCase, Store
 from tests.postgres import find_postgres, running_postgres
 
 ANNA, BO = Reader(name="Anna"), Reader(name="Bo", how_known="proxy")

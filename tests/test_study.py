@@ -525,6 +525,18 @@ def test_files_of_two_patients_are_not_shown_at_all(patients: tuple[dict[str, An
     assert str(caught.value) == SAID_OF_TWO
 
 
+def test_studies_of_one_patient_are_told_by_the_number_alone() -> None:
+    def patient_of(**tags: Any) -> str:
+        return read_study([("film", dicom_bytes(np.zeros((5, 7), np.uint16), **tags))]).patient
+
+    jane = patient_of(**JANE)
+    assert len(jane) == 64
+    assert jane == patient_of(**JANE | {"PatientName": "Smith^Jane", "StudyInstanceUID": f"{ROOT}.9"})
+    assert jane != patient_of(**JOHN)
+    assert patient_of(**JANE | {"PatientID": None}) == ""
+    assert "P1" not in repr(read_study([("film", dicom_bytes(np.zeros((5, 7), np.uint16), **JANE))]))
+
+
 def test_second_patient_in_an_archive_beside_the_first_is_found() -> None:
     (_, first), (name, second) = of_patients(JANE, JOHN)
     with pytest.raises(TwoPatients):

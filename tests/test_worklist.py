@@ -11,7 +11,8 @@ from sqlalchemy import event
 from core.errors import ConfigurationError
 from core.reviews.database import Database
 from core.reviews.record import Finding, NetworkAnswer, Read, Reader
-from core.reviews.store import Case, NewCase, Policy, Store
+from core.reviews.settings import Policy
+from core.reviews.store import Case, NewCase, Store
 from core.reviews.tables import CaseRow
 from core.reviews.worklist import Worklist, as_csv, harmless
 

@@ -1,6 +1,7 @@
 """Bytes -> Scan. ``read_scan`` (one file) and ``read_study`` (several, or an archive) are the doors; both are guarded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.errors import DecodingStopped, ScanError, TwoPatients
 from core.reading.archive import is_zip
@@ -61,7 +62,7 @@ def read_study(files: Sequence[tuple[str, bytes]], report: Report | None = None)
             # Nothing is left to show, and what a decoder died of is worse than what the others are.
             raise DecodingStopped(died[0].reason) from exc
         else:
-            return Study(study.scans, study.left_out + tuple(died)) if died else study
+            return replace(study, left_out=study.left_out + tuple(died)) if died else study
 
 
 def _name(files: Sequence[tuple[str, bytes]], number: int) -> str:

@@ -13,7 +13,7 @@ from core.reading.archive import Entry, entries, is_zip
 from core.reading.decoding import decode_file
 from core.reading.dicom_geometry import Plane, plane
 from core.reading.limits import max_decoded_bytes
-from core.reading.patients import same_patient
+from core.reading.patients import patient_digest, same_patient
 from core.reading.stacks import Stack, arranged, in_one_scale
 from core.scan import Overlay, Scan
 
@@ -36,10 +36,15 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """What one upload holds: a scan for every series (its slices are the frames) and for every picture on its own."""
+    """What one upload holds: a scan for every series (its slices are the frames) and for every picture on its own.
+
+    ``patient`` tells studies of one patient: a SHA-256 of what names them, empty where no file does. It never leaves the memory;
+    what is kept of it is keyed (``core.reviews.patients``).
+    """
 
     scans: tuple[Scan, ...]
     left_out: tuple[LeftOut, ...] = ()
+    patient: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +92,7 @@ def read_files(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[
     if not pieces:
         raise _nothing(errors)
     damaged = len(skip) + sum(not isinstance(error, NotAnImage) for error in errors)
-    return Study(tuple(_scans(pieces, damaged)), tuple(left_out))
+    return Study(tuple(_scans(pieces, damaged)), tuple(left_out), patient_digest(list(patients.values())))
 
 
 def _entries(files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[int]) -> Iterator[tuple[int, int, Entry]]:

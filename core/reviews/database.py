@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.orm import Session
 
 from core.errors import StoreBusy, StoreError
+from core.reviews.settings import data_folder
 
 DATABASE_VARIABLE = "RADLENS_DATABASE"
 # How long a writer stands in line before the reader is told.
@@ -34,8 +35,7 @@ def database_url() -> str:
     """What RADLENS_DATABASE names, else a file in the user's own data folder (XDG Base Directory)."""
     if given := os.environ.get(DATABASE_VARIABLE):
         return given
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return f"sqlite:///{home / 'radlens' / 'reviews.db'}"
+    return f"sqlite:///{data_folder() / 'reviews.db'}"
 
 
 class Database:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 Mark = Literal["present", "absent", "cannot tell"]
 Decision = Literal["agree", "change", "reject"]
-HowKnown = Literal["declared", "proxy", "oidc"]
+HowKnown = Literal["declared", "proxy", "oidc", "server"]
 Stage = Literal["first read", "second read", "signed"]
 
 LONGEST_TEXT = 100_000
@@ -38,7 +38,10 @@ class _Record(BaseModel):
 
 
 class Reader(_Record):
-    """Who reads, and how that is known: ``declared`` by themselves (not authenticated), or by a trusted proxy or OIDC."""
+    """Who reads, and how that is known: ``declared`` by themselves (not authenticated), or by a trusted proxy or OIDC.
+
+    ``server`` is RadLens itself, where nobody asked: its start, what the retention limit deletes.
+    """
 
     name: Name
     how_known: HowKnown = "declared"
@@ -52,7 +55,10 @@ class Reader(_Record):
     @property
     def is_authenticated(self) -> bool:
         """Whether somebody other than the reader vouches for the name."""
-        return self.how_known != "declared"
+        return self.how_known in ("proxy", "oidc")
+
+
+SERVER = Reader(name="RadLens", how_known="server")
 
 
 class Region(_Record):

@@ -20,20 +20,12 @@ from core.errors import ReviewRejected
 from core.reviews import audit
 from core.reviews.database import Database
 from core.reviews.record import NetworkAnswer, Read, Reader, Review, SecondRead, canonical, digest_of
+from core.reviews.settings import Policy
 from core.reviews.tables import AnalysisRow, AuditRow, CaseRow, DraftRow, ReviewRow
 
 # Letters and digits that nobody mistakes for one another (Crockford's base 32).
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _KEPT_OF_THE_DELETED: Mapping[str, Any] = {"facts": {}, "truth": None, "file": None, "patient": "", "digest": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the deployment has settled: whether the reader speaks first, whether scans are kept, and for how many days."""
-
-    read_first: bool = True
-    keeps_files: bool = False
-    retention_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,8 @@ from core.errors import ConfigurationError
 from core.reviews import audit
 from core.reviews.database import Database
 from core.reviews.record import NetworkAnswer, Reader
-from core.reviews.store import Case, Policy, case_of
+from core.reviews.settings import Policy
+from core.reviews.store import Case, case_of
 from core.reviews.tables import AnalysisRow, CaseRow, ReviewRow
 
 AnswerState = Literal["waiting", "answered", "withheld", "failed", "file is gone"]
