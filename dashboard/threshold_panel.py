@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.confidence.operating import outcome_at
-from core.confidence.predictive_values import PATIENTS, patients_like_these, predictive_values
+from core.confidence.predictive_values import PATIENTS, at_prevalence, patients_like_these, predictive_values
 from dashboard import state
 from dashboard.charts import roc_spec
 from dashboard.tables import percent_words, span_words, term
 from dashboard.texts import t
+from dashboard.widgets import score_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from core.confidence.predictive_values import Icons
     from core.models.card import ModelCard
     from core.models.card_fields import Interval
-    from core.models.confidence_card import Confidence, RocTable
+    from core.models.confidence_card import Calibration, Confidence, RocTable
 
 # From screening to a clinic where nearly all are ill.
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, *(n / 20 for n in range(2, 20)))
+_SCORES = (0.1, 0.25, 0.5, 0.75, 0.9)
 # Ill ones are orange squares, well ones grey circles; who is called is filled. Shape and filling are enough without colour.
 _ILL, _WELL = "#d9822b", "#7a8794"
 
@@ -38,7 +40,9 @@ def threshold_panel(card: "ModelCard", found: "Confidence") -> None:
         st.vega_lite_chart(spec=roc_spec(roc, outcome, axes), alt=t("confidence.roc_alt"))
     with right:
         _outcome(outcome, roc)
-        _at_prevalence(card, code, roc, outcome)
+        prevalence = _at_prevalence(card, code, roc, outcome)
+        if (calibration := found.calibration.get(code)) is not None:
+            _scores_there(calibration, prevalence)
 
 
 def label_choice(card: "ModelCard", codes: "Sequence[str]", part: str) -> str:
@@ -75,7 +79,8 @@ def _outcome(outcome: "Outcome", roc: "RocTable") -> None:
         column.caption(t("confidence.of_pictures", span=span_words(figure), count=count, of=of, split=roc.split))
 
 
-def _at_prevalence(card: "ModelCard", code: str, roc: "RocTable", outcome: "Outcome") -> None:
+def _at_prevalence(card: "ModelCard", code: str, roc: "RocTable", outcome: "Outcome") -> float:
+    """The slider, and what follows from where it stands; returns the share."""
     share = roc.positives / (roc.positives + roc.negatives)
     key = f"{state.PREVALENCE}:{card.id}:{code}"
     state.prefer(key, min(PREVALENCES, key=lambda one: abs(one - share)))
@@ -94,6 +99,15 @@ def _at_prevalence(card: "ModelCard", code: str, roc: "RocTable", outcome: "Outc
         column.caption(t("confidence.nobody") if value is None else t("confidence.interval", span=_fine_span(value)))
     icons = patients_like_these(outcome, prevalence)
     st.html(icon_array(icons, label))
+    return float(prevalence)
+
+
+def _scores_there(calibration: "Calibration", prevalence: float) -> None:
+    """What calibrated scores come to among my patients."""
+    measured = calibration.positives / calibration.cases
+    if 0 < measured < 1:
+        pairs = [f"{score:.2f} → {score_text(at_prevalence(score, measured, prevalence))}" for score in _SCORES]
+        st.caption(t("confidence.scores_there", pairs=", ".join(pairs)), help=t("confidence.scores_there_help"))
 
 
 def icon_array(icons: "Icons", label: str) -> str:

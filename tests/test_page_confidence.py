@@ -267,6 +267,8 @@ def test_predictive_values_on_the_page_are_bayes_by_hand(folder: Path) -> None:
     assert shown["Not called: really free (NPV)"] == f"{100 * npv:.1f} %"
     # Of 100: 10 ill, 9 of them called, and 18 of 90 well ones.
     assert "Of 100 such patients 10 have it (Any abnormality). 27 are called, and 9 of these have it." in html(app)
+    # A fifth of the pictures of the calibration had it, a tenth of these patients have: odds times (1/9) / (1/4).
+    assert f"0.50 → {4 / 9 / (4 / 9 + 1):.2f}," in words(app)
     picture = html(app).split('data-icons="100"')[1].split("</div>")[0]
     assert picture.count("<span") == 100
 
