@@ -1,4 +1,4 @@
-"""The benches: kernels and pooling against torch, softmax and activations by hand, altered networks, pictures of what excites."""
+"""The benches: kernels and pooling against torch, softmax and activations by hand, altered networks."""
 
 import math
 
@@ -8,15 +8,13 @@ import torch
 from torch.nn import functional
 
 from core.analysis import analyse
-from core.errors import ConfigurationError, Stopped, UnknownLayer
-from core.explaining.perturbation import Watch
+from core.errors import ConfigurationError, UnknownLayer
 from core.inside.activations import ACTIVATIONS, softmax
 from core.inside.altering import Change, altered
 from core.inside.contributions import contributions_of
 from core.inside.convolution import KERNELS, Sliding, convolve, gabor, kernel_text, parse_kernel, pool, window_step
 from core.inside.filters import frequency_response
 from core.inside.glance import at_a_glance
-from core.inside.looks_for import picture_for_channel, picture_for_label
 from core.inside.recording import record
 from core.models.loading import Model, prepare
 from core.samples import simulated_scan
@@ -193,32 +191,3 @@ def test_the_network_at_a_glance(model: Model, scan: Scan) -> None:
     mean = layers["stem.2"].mean
     assert mean is not None
     assert np.allclose(mean, analyse(model, scan, layers=["stem.2"]).activations["stem.2"].mean(0), atol=1e-6)
-
-
-def test_the_optimised_picture_excites_more_than_any_noise(model: Model) -> None:
-    network = model.plain.at("blocks.1.relu_1")
-    wanted = picture_for_channel(model, "blocks.1.relu_1", 3, steps=40)
-    assert wanted.rose
-    noise = torch.rand(16, 1, 64, 64, generator=torch.Generator().manual_seed(1))
-    own = torch.from_numpy(wanted.picture)[None, None]
-
-    def answers(pictures: torch.Tensor) -> torch.Tensor:
-        return torch.stack([network.run((picture[None] - 0.5) / 0.25).target[3].mean() for picture in pictures])
-
-    assert float(answers(own)[0]) == pytest.approx(wanted.course[-1], rel=1e-4)
-    assert float(answers(own)[0]) > 1.5 * float(answers(noise).max())
-    again = picture_for_channel(model, "blocks.1.relu_1", 3, steps=40)
-    assert np.array_equal(again.picture, wanted.picture)
-
-
-def test_a_label_can_be_excited_and_the_work_stopped(model: Model) -> None:
-    wanted = picture_for_label(model, "mass", steps=20)
-    assert wanted.rose
-    done: list[int] = []
-    with pytest.raises(Stopped):
-        picture_for_label(model, "mass", watch=Watch(lambda at, _total: done.append(at), lambda: len(done) >= 3))
-    assert done == [1, 2, 3]
-    with pytest.raises(UnknownLayer, match="no label"):
-        picture_for_label(model, "cat")
-    with pytest.raises(UnknownLayer, match="no channel 99"):
-        picture_for_channel(model, "stem.0", 99, steps=1)

@@ -7,7 +7,9 @@ import torch
 from torch import fx, nn
 
 from core.engines.cutting import CutNetwork
+from core.engines.hooked import HookedNetwork, WatchedNetwork
 from core.engines.tracing import TracedNetwork, fuse, trace
+from core.errors import NotFollowed
 
 # What passes a grid on, smaller or thinned, and finds nothing new in it.
 _PASSES_ON = (
@@ -15,6 +17,8 @@ _PASSES_ON = (
 )  # fmt: skip
 _LEAST_GRID = 2
 _MOST = 4
+# Without a graph so many of the last layers of a grid are asked whether a shortcut passes them by.
+_ASKED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,12 @@ def candidate_layers(network: nn.Module, *, channels: int, size: int) -> tuple[C
 
     A layer that only pools or drops does not count, nor one whose name is lost when batch norms are folded. Layers that
     the whole answer passes go before those beside a shortcut; on the deepest grid this is the map before global pooling.
-    Raises ModelRejected when the network cannot be traced.
+    Of a network that cannot be traced they are modules that ran for every picture that was tried.
     """
-    traced = trace(network)
+    try:
+        traced = trace(network)
+    except NotFollowed:
+        return _watched_layers(network, channels, size)
     fused = fuse(traced)
     shapes = _Shapes(traced, torch.zeros(1, channels, size, size)).found
     names = {node: name for name, node in traced.layers.items() if name in fused.layers}
@@ -53,6 +60,38 @@ def candidate_layers(network: nn.Module, *, channels: int, size: int) -> tuple[C
                 last[grid] = node
     deepest = sorted(last.items(), key=lambda item: item[0][0] * item[0][1])[:_MOST]
     return tuple(_candidate(traced, names[node.name], shapes[node.name], node.name in cuts) for _, node in deepest)
+
+
+def _watched_layers(network: nn.Module, channels: int, size: int) -> tuple[CandidateLayer, ...]:
+    """The same where there is no graph: what ran for seeded noise, its opposite and an empty picture."""
+    noise = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
+    trials = (noise, -noise, torch.zeros_like(noise))
+    watched = WatchedNetwork(network, noise)
+    shapes = [
+        {ran.name: tuple(ran.value.shape) for ran in watched.course(trial) if not isinstance(ran.module, _PASSES_ON)}
+        for trial in trials
+    ]
+    grids: dict[tuple[int, ...], list[str]] = {}
+    for name, shape in shapes[0].items():
+        always = all(other.get(name) == shape for other in shapes)
+        if always and len(shape) == 4 and min(shape[2:]) >= _LEAST_GRID:
+            grids.setdefault(shape[2:], []).insert(0, name)
+    found = []
+    for _, names in sorted(grids.items(), key=lambda item: item[0][0] * item[0][1])[:_MOST]:
+        alone = next((name for name in names[:_ASKED] if _is_alone(watched, name, trials)), None)
+        rows, columns = shapes[0][names[0]][2:]
+        name = alone or names[0]
+        found.append(CandidateLayer(name, shapes[0][name][1], rows, columns, exact=False, alone=alone is not None))
+    return tuple(found)
+
+
+def _is_alone(watched: WatchedNetwork, layer: str, pictures: tuple[torch.Tensor, ...]) -> bool:
+    """Whether the same activations give the same answer whatever the picture is."""
+    cut = HookedNetwork(watched, layer)
+    with torch.inference_mode():
+        target = cut.run(pictures[0]).target[None]
+        first, *others = (cut.tail(target, picture)[0] for picture in pictures)
+    return all(bool(torch.allclose(first, other, rtol=1e-5, atol=1e-6)) for other in others)
 
 
 class _Shapes(fx.Interpreter):

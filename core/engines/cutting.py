@@ -34,7 +34,9 @@ class Pass:
 
 
 class CutNetwork:
-    """A traced network, cut at ``target_layer``."""
+    """A traced network, cut at ``target_layer``. ``core.engines.hooked`` has the same for one that cannot be traced."""
+
+    has_graph = True
 
     def __init__(self, traced: TracedNetwork, target_layer: str) -> None:
         self._traced = traced
@@ -45,8 +47,9 @@ class CutNetwork:
         self._logits: Node = output.args[0]
         self._below = _descendants(self._target)
         self._crossings = _crossings(graph, self._target, self._below)
-        self.tail = _subgraph(traced.module, (self._target, *self._crossings), (self._logits,))
-        self.linear_tail = None if self._crossings else _pooled_linear(self.tail)
+        tail = _subgraph(traced.module, (self._target, *self._crossings), (self._logits,))
+        self.tail: nn.Module = tail
+        self.linear_tail = None if self._crossings else _pooled_linear(tail)
         self._parts = lru_cache(maxsize=8)(self._build_parts)
 
     def run(self, inputs: torch.Tensor, layers: Sequence[str] = ()) -> Pass:
@@ -115,14 +118,21 @@ class CutNetwork:
         with torch.inference_mode():
             return self._traced.module(pictures)
 
-    def whole(self) -> fx.GraphModule:
+    def whole(self) -> nn.Module:
         """A copy of the network of one's own, weights included."""
         return copy.deepcopy(self._traced.module)
 
-    def halves(self) -> tuple[fx.GraphModule, fx.GraphModule]:
+    def halves(self) -> tuple[nn.Module, nn.Module]:
         """Copies of one's own of body, picture -> (target, *crossings), and tail, these -> (outputs,)."""
         body, tail, _, _ = self._parts(())
         return copy.deepcopy(body), copy.deepcopy(tail)
+
+    def parts(self, picture: torch.Tensor) -> tuple[list[nn.Module], list[nn.Module]]:  # noqa: ARG002 - hooks need it
+        """The modules with weights that run up to the target layer, it included, and after it; the network's own, not copies."""
+        module = self._traced.module
+        called = [node for node in module.graph.nodes if node.op == "call_module" or node is self._target]
+        cut = called.index(self._target) + 1
+        return _with_weights(module, called[:cut]), _with_weights(module, called[cut:])
 
     def _build_parts(
         self, layers: tuple[str, ...]
@@ -135,6 +145,11 @@ class CutNetwork:
         tail_inputs = (self._target, *self._crossings)
         tail = _subgraph(self._traced.module, tail_inputs, (self._logits, *(nodes[name] for name in late)))
         return body, tail, early, late
+
+
+def _with_weights(module: fx.GraphModule, nodes: Iterable[Node]) -> list[nn.Module]:
+    called = (module.get_submodule(str(node.target)) for node in nodes if node.op == "call_module")
+    return [part for part in called if next(part.parameters(), None) is not None]
 
 
 def _one_of(value: Any, number: int) -> Any:

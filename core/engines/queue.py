@@ -61,6 +61,12 @@ class FairQueue:
         """How ``core.analysis.analyse`` runs an engine through the queue, for this reader."""
         return lambda engine, picture, layers: self.submit(reader, engine, picture, layers).result()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests no worker has taken up yet."""
+        with self._changed:
+            return sum(map(len, self._waiting.values()))
+
     def close(self) -> None:
         """Answer what waits, then end the workers."""
         with self._changed:

@@ -16,7 +16,8 @@ class TorchEngine:
     def __init__(self, fast: CutNetwork, plain: CutNetwork) -> None:
         self._fast, self._plain = fast, plain
         self.name = f"torch {torch.__version__.partition('+')[0]}"
-        self.at_once = MOST_AT_ONCE
+        # Without a graph, pictures run one after the other: then waiting for others wins nothing.
+        self.at_once = MOST_AT_ONCE if plain.has_graph else 1
         self.tail = None if plain.linear_tail is None else tail_of(plain.linear_tail)
 
     def run(self, pictures: FloatArray, layers: Sequence[str] = ()) -> list[Outputs]:

@@ -21,7 +21,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import NodePathTracer
 
-from core.errors import ModelRejected, UnknownLayer
+from core.errors import NOT_FOLLOWED, NotFollowed, UnknownLayer
 
 _OUT_OF_PLACE: dict[object, Callable[..., object]] = {
     operator.iadd: operator.add,
@@ -82,15 +82,15 @@ def trace(network: nn.Module) -> TracedNetwork:
     """The graph of a copy of the network, in evaluation mode, nothing in place.
 
     Layer names are torchvision's: the module's path, with ``_1`` and so on where it runs again.
-    Raises ModelRejected when the network's course depends on its input and cannot be traced.
+    Raises NotFollowed when the network's course depends on its input and cannot be traced.
     """
     own = copy.deepcopy(network).eval().requires_grad_(False)
     tracer = _OwnThreadTracer(autowrap_modules=(math, torchvision.ops))
     try:
         with _TRACING:
             graph = tracer.trace(own)
-    except (fx.proxy.TraceError, TypeError, ValueError) as exc:
-        raise ModelRejected("The network's course depends on its input, so its layers cannot be followed.") from exc
+    except Exception as exc:  # whatever a network does with what stands for its picture
+        raise NotFollowed(NOT_FOLLOWED) from exc
     layers = {name: node.name for node, name in tracer.node_to_qualname.items() if node.op.startswith("call")}
     module = fx.GraphModule(own, graph)
     _make_out_of_place(module)

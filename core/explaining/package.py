@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from core.engines.cutting import CutNetwork
 from core.explaining.perturbation import NOBODY, Watch
@@ -29,7 +29,7 @@ _CLASSES = {
 class HookableNetwork(nn.Module):
     """A copy of a cut network; ``place`` passes the target layer's output on, so that a hook there sees just that."""
 
-    def __init__(self, body: fx.GraphModule, tail: fx.GraphModule) -> None:
+    def __init__(self, body: nn.Module, tail: nn.Module) -> None:
         super().__init__()
         self.body, self.place, self.tail = body, nn.Identity(), tail
         self.requires_grad_(requires_grad=True)

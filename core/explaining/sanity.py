@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn import functional
 
 from core.engines.cutting import CutNetwork, Pass
-from core.engines.tracing import trace
+from core.engines.hooked import cut_network
 
 Map = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
@@ -63,9 +63,9 @@ def randomised(
     The top is all below ``target_layer``, and the last convolution and batch norm above it. ``network`` itself is copied
     first and never touched. Weights are drawn from fixed seeds, of the spread that keeps a signal's size (He et al. 2015).
     """
-    traced = trace(network)
-    cut = CutNetwork(traced, target_layer)
-    top = _top(traced.module, traced.node(target_layer))
+    cut = cut_network(network, target_layer, picture)
+    above, below = cut.parts(picture)
+    top = [*above[-_LAYERS_ABOVE:], *below]
     maps = []
     for seed in range(COPIES):
         _draw_anew(top, torch.Generator().manual_seed(seed))
@@ -77,21 +77,6 @@ def randomised(
     # A copy whose map is flat has nothing in common with the real one.
     likeness = sum(found) / COPIES if spread > 0 else None
     return Randomised(tuple(maps), likeness, strength)
-
-
-def _top(module: fx.GraphModule, target: fx.Node) -> list[nn.Module]:
-    """The layers with weights that come after the target, and the last few that come before it, in the graph's order."""
-    above: list[nn.Module] = []
-    below: list[nn.Module] = []
-    found = above
-    for node in module.graph.nodes:
-        if node.op == "call_module":
-            part = module.get_submodule(str(node.target))
-            if next(part.parameters(), None) is not None:
-                found.append(part)
-        if node is target:
-            found = below
-    return [*above[-_LAYERS_ABOVE:], *below]
 
 
 def _draw_anew(layers: list[nn.Module], random: torch.Generator) -> None:

@@ -14,7 +14,7 @@ from core.engines.choosing import EngineChoice, Later
 from core.engines.cutting import CutNetwork
 from core.engines.torch_engine import TorchEngine
 from core.engines.tracing import TracedNetwork
-from core.errors import UnknownLayer
+from core.errors import NOT_FOLLOWED, NotFollowed, UnknownLayer
 from core.inside.steps import step_of
 from core.models.loading import Model
 
@@ -47,15 +47,28 @@ class Change:
 def altered(model: Model, changes: Mapping[str, Change]) -> Model:
     """The model with changed maps, to be analysed like any other; without changes it is the model itself.
 
-    Raises UnknownLayer when a layer or a channel does not exist.
+    Raises UnknownLayer when a layer or a channel does not exist, NotFollowed where the network has no graph to be copied.
     """
     if not changes:
         return model
+    if not model.plain.has_graph:
+        raise NotFollowed(f"{NOT_FOLLOWED} So none of its filters can be silenced or swapped.")
     cut = CutNetwork(_altered(model.plain.traced, changes), model.card.target_layer)
     built = replace(model.networks.get(), cuts=(cut, cut))
     engine = TorchEngine(cut, cut)
     # The gate knows the activations of the network as trained.
     return replace(model, networks=Later(lambda: built), engines=EngineChoice(Later(lambda: engine)), novelty=None)
+
+
+def heard_as(model: Model, layer: str) -> str:
+    """The layer whose output the next ones hear: of a convolution its batch norm, where one is known to follow alone."""
+    if not model.plain.has_graph:
+        return layer
+    traced = model.plain.traced
+    users = list(traced.node(layer).users)
+    names = {step: name for name, step in traced.layers.items()}
+    is_norm = len(users) == 1 and step_of(traced.module, users[0]).kind == "normalisation"
+    return names.get(users[0].name, layer) if is_norm else layer
 
 
 def _altered(traced: TracedNetwork, changes: Mapping[str, Change]) -> TracedNetwork:

@@ -65,8 +65,9 @@ class Arithmetic:
 def arithmetic(recording: Recording, place: Place) -> Arithmetic:
     """The arithmetic of one value.
 
-    Raises UnknownLayer when the layer or the place in it does not exist.
+    Raises UnknownLayer when the layer or the place in it does not exist, NotFollowed where the network has no graph.
     """
+    recording.check_followed()
     step = recording.step(place.layer)
     _check(recording, step, place)
     how = _HOW.get(step.kind, _unexplained)

@@ -27,8 +27,8 @@ class LayerFacts:
     """One layer on this picture.
 
     ``shape`` of its output, (channels, h, w) or (features,); ``multiplications`` of one forward pass and their ``share`` of
-    the network's; ``seen`` the receptive field of a cell in its middle; ``mean`` (h, w) over the channels, None where the
-    layer has no places; ``reads`` the layers whose outputs it takes.
+    the network's; ``seen`` the receptive field of a cell in its middle, None where the network has no graph to tell it by;
+    ``mean`` (h, w) over the channels, None where the layer has no places; ``reads`` the layers whose outputs it takes.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LayerFacts:
     parameters: int
     multiplications: int
     share: float
-    seen: ReceptiveField
+    seen: ReceptiveField | None
     mean: FloatArray | None = field(repr=False)
     reads: tuple[str, ...]
 
@@ -103,13 +103,20 @@ def _facts(recording: Recording, step: Step, multiplications: int, total: int) -
         kind=step.kind,
         words=_words(step),
         shape=tuple(value.shape),
-        parameters=sum(p.numel() for p in step.module.parameters()) if step.module is not None else 0,
+        parameters=_parameters(recording, step),
         multiplications=multiplications,
         share=multiplications / total,
-        seen=size_of(recording, name),
+        seen=size_of(recording, name) if recording.followed else None,
         mean=_mean(value),
         reads=tuple(recording.name(source) for source in step.sources),
     )
+
+
+def _parameters(recording: Recording, step: Step) -> int:
+    """Weights; of a block whose parts are steps of their own, those that are in none of them."""
+    if step.module is None:
+        return 0
+    return sum(p.numel() for p in step.module.parameters(recurse=recording.followed))
 
 
 def _words(step: Step) -> str:
@@ -117,7 +124,8 @@ def _words(step: Step) -> str:
     if step.function:
         return f"{step.kind} {step.function}"
     if step.window is None:
-        return step.kind
+        is_block = step.kind == "other" and step.module is not None and any(True for _ in step.module.children())
+        return "block of layers" if is_block else step.kind
     (rows, columns), stride = step.window.kernel, step.window.stride
     words = f"{step.kind} {rows} x {columns}"
     words += f", stride {stride[0]}" if stride != (1, 1) else ""
@@ -155,7 +163,8 @@ def _owners(network: nn.Module) -> Mapping[str, bool]:
 def _block_of(layer: str, owners: Mapping[str, bool]) -> str:
     """The outermost module around the layer that is a block; else the first part of its path."""
     parts = layer.split(".")
-    paths = [".".join(parts[:count]) for count in range(1, len(parts))]
+    # The layer itself among them: without a graph, a block's own output is one of its layers.
+    paths = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
     return next((path for path in paths if owners.get(path)), parts[0])
 
 

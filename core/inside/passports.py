@@ -1,32 +1,31 @@
-"""Filter passports: which held-out pictures fire each filter most, and which label it tells apart. Numbers only.
+"""Filter passports: which held-out pictures fire each filter most, which label it tells apart, what silencing it costs.
 
 A filter fires where its map, after the batch norm behind it where there is one, is highest. Kept of a picture: its number in
-the order of reading, the place in hundredths of the network's square, the value, and its labels; no picture, no name.
+the order of reading, the place in hundredths of the network's square, the value, and its labels; no picture, no name: numbers.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from scipy.stats import rankdata
 
 from core.analysis import FloatArray
-from core.engines.tracing import TracedNetwork
 from core.errors import ConfigurationError
-from core.inside.steps import step_of
+from core.inside.altering import heard_as
+from core.inside.silencing import LayerSilenced, areas, silenced_layers
+from core.models.card import ModelCard
 from core.models.loading import Model
 from core.training.data import Examples, Progress
 
 PASSPORTS_FILE = "passports.json"
 _TOP = 4
 _BATCH = 8
-# A label needs so many pictures with it and without it.
-_LEAST = 5
 
 
 class _Frozen(BaseModel):
@@ -42,12 +41,25 @@ class Firing(_Frozen):
     value: float
 
 
+class Silenced(_Frozen):
+    """The network's AUROC for a ``label`` as it is and with the filter silenced, on the same so many ``pictures``."""
+
+    label: str
+    before: float
+    after: float
+    pictures: int
+
+
 class FilterPassport(_Frozen):
-    """``label`` is the one that the filter's strongest value tells apart best, with that ``auroc`` (below 0.5: against it)."""
+    """``label`` is the one that the filter's strongest value tells apart best, with that ``auroc`` (below 0.5: against it).
+
+    ``silenced`` is about that label, or the model's headline where too few pictures had it; None where neither could be told.
+    """
 
     top: tuple[Firing, ...]
     label: str | None = None
     auroc: float | None = None
+    silenced: Silenced | None = None
 
 
 class Passports(_Frozen):
@@ -97,12 +109,24 @@ def write_passports(folder: Path, passports: Passports) -> None:
 
 
 def make_passports(
-    model: Model, examples: Examples, split: str = "val", *, progress: Progress | None = None
+    model: Model,
+    examples: Examples,
+    split: str = "val",
+    *,
+    silencing: bool = True,
+    progress: Progress | None = None,
 ) -> Passports:
-    """Run every picture of a split once, and keep what fires each filter most."""
+    """Run every picture of a split once and keep what fires each filter most; then silence each filter by itself.
+
+    The second takes minutes, and is left out without ``silencing``; ``progress`` counts pictures first and layers then.
+    """
     peaks = _peaks(model, examples, progress)
     labels = model.card.label_codes
-    layers = {layer: _passports_of(found, examples.truths, labels) for layer, found in peaks.items()}
+    silenced = silenced_layers(model, examples, progress=progress) if silencing else {}
+    layers = {
+        layer: _with_silenced(_passports_of(found, examples.truths, labels), silenced.get(layer), model.card)
+        for layer, found in peaks.items()
+    }
     named = sorted({firing.picture for filters in layers.values() for one in filters for firing in one.top})
     truths = {
         number: tuple(code for code, truth in zip(labels, examples.truths[number], strict=True) if truth == 1)
@@ -113,16 +137,8 @@ def make_passports(
     )
 
 
-def heard_as(traced: TracedNetwork, layer: str) -> str:
-    """The layer whose output the next ones hear: of a convolution its batch norm, where one follows alone."""
-    users = list(traced.node(layer).users)
-    names = {step: name for name, step in traced.layers.items()}
-    is_norm = len(users) == 1 and step_of(traced.module, users[0]).kind == "normalisation"
-    return names.get(users[0].name, layer) if is_norm else layer
-
-
 def _peaks(model: Model, examples: Examples, progress: Progress | None) -> dict[str, _Peaks]:
-    heard = {layer: heard_as(model.plain.traced, layer) for layer in model.convolutions}
+    heard = {layer: heard_as(model, layer) for layer in model.convolutions}
     found: dict[str, list[npt.NDArray[np.float32]]] = {layer: [] for layer in heard}
     for start, pictures in _batches(model, examples):
         for one in model.plain.run_all(pictures, tuple(dict.fromkeys(heard.values()))):
@@ -151,22 +167,41 @@ def _highest(maps: torch.Tensor) -> FloatArray:
 def _passports_of(
     peaks: _Peaks, truths: npt.NDArray[np.float32], labels: tuple[str, ...]
 ) -> tuple[FilterPassport, ...]:
-    areas = _areas(peaks.values, truths)
+    told_apart = areas(peaks.values, truths)
     order = np.argsort(-peaks.values, axis=0, kind="stable")[:_TOP]
     made = []
     for channel in range(peaks.values.shape[1]):
         # A filter that answers every picture alike prefers none.
         is_flat = bool(np.ptp(peaks.values[:, channel]) == 0)
         top = () if is_flat else tuple(_firing(peaks, int(picture), channel) for picture in order[:, channel])
-        known = np.abs(areas[:, channel] - 0.5)
+        known = np.abs(told_apart[:, channel] - 0.5)
         best = int(np.nanargmax(known)) if not np.isnan(known).all() and not is_flat else None
         made.append(
             FilterPassport(
                 top=top,
                 label=None if best is None else labels[best],
-                auroc=None if best is None else round(float(areas[best, channel]), 2),
+                auroc=None if best is None else round(float(told_apart[best, channel]), 2),
             )
         )
+    return tuple(made)
+
+
+def _with_silenced(
+    filters: tuple[FilterPassport, ...], found: LayerSilenced | None, card: ModelCard
+) -> tuple[FilterPassport, ...]:
+    if found is None:
+        return filters
+    made = []
+    for channel, one in enumerate(filters):
+        codes = (code for code in (one.label, card.headline) if code is not None)
+        known = (card.label_codes.index(code) for code in codes)
+        label = next((at for at in known if not np.isnan(found.before[at])), None)
+        if label is None:
+            made.append(one)
+            continue
+        before, after = (round(float(area), 3) for area in (found.before[label], found.after[label, channel]))
+        told = Silenced(label=card.label_codes[label], before=before, after=after, pictures=found.pictures)
+        made.append(one.model_copy(update={"silenced": told}))
     return tuple(made)
 
 
@@ -175,45 +210,57 @@ def _firing(peaks: _Peaks, picture: int, channel: int) -> Firing:
     return Firing(picture=picture, x=x, y=y, value=float(f"{peaks.values[picture, channel]:.3g}"))
 
 
-def _areas(values: FloatArray, truths: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """AUROC of each filter for each label, (labels, filters), by ranks (Mann and Whitney 1947); NaN where too few are known."""
-    found = np.full((truths.shape[1], values.shape[1]), np.nan)
-    for label, truth in enumerate(truths.T):
-        known = ~np.isnan(truth)
-        with_it, without = int((truth[known] == 1).sum()), int((truth[known] == 0).sum())
-        if min(with_it, without) >= _LEAST:
-            ranks = rankdata(values[known], axis=0)[truth[known] == 1].sum(0)
-            found[label] = (ranks - with_it * (with_it + 1) / 2) / (with_it * without)
-    return found
-
-
 def _packed(passports: Passports) -> dict[str, object]:
     """The same as lists, which take a third of the room."""
     return {
-        "schema": 1, "weights_sha256": passports.weights_sha256, "split": passports.split,
+        "schema": 2, "weights_sha256": passports.weights_sha256, "split": passports.split,
         "pictures": passports.pictures,
         "truths": {str(number): list(codes) for number, codes in passports.truths.items()},
         "layers": {
             layer: [[one.label, one.auroc, [[f.picture, f.x, f.y, f.value] for f in one.top]] for one in filters]
             for layer, filters in passports.layers.items()
         },
+        "silenced": {
+            layer: _packed_silenced(filters)
+            for layer, filters in passports.layers.items()
+            if any(one.silenced for one in filters)
+        },
     }  # fmt: skip
 
 
-def _unpacked(stored: Mapping[str, object]) -> dict[str, object]:
-    """What ``_packed`` wrote; raises TypeError, KeyError or IndexError where it is something else."""
-    if stored["schema"] != 1 or not isinstance(stored["layers"], dict):
+def _packed_silenced(filters: tuple[FilterPassport, ...]) -> dict[str, object]:
+    """What a layer's filters have in common once; of each the number of its label there, and its AUROC."""
+    known = {one.silenced.label: one.silenced.before for one in filters if one.silenced}
+    pictures = max((one.silenced.pictures for one in filters if one.silenced), default=0)
+    labels = list(known)
+    each = [one.silenced and [labels.index(one.silenced.label), one.silenced.after] for one in filters]
+    return {"pictures": pictures, "before": known, "after": each}
+
+
+def _unpacked(stored: Mapping[str, Any]) -> dict[str, object]:
+    """What ``_packed`` wrote, now or before silencing was measured; raises TypeError, KeyError or IndexError otherwise."""
+    if stored["schema"] not in (1, 2) or not isinstance(stored["layers"], dict):
         raise TypeError(stored["schema"])
+    silenced = stored["silenced"] if stored["schema"] == 2 else {}
     layers = {
         layer: [
             {
                 "label": one[0],
                 "auroc": one[1],
                 "top": [dict(zip(("picture", "x", "y", "value"), f, strict=True)) for f in one[2]],
+                "silenced": _unpacked_silenced(silenced[layer], at) if layer in silenced else None,
             }
-            for one in filters
+            for at, one in enumerate(filters)
         ]
         for layer, filters in stored["layers"].items()
     }
     kept = {name: stored[name] for name in ("weights_sha256", "split", "pictures", "truths")}
     return {**kept, "layers": layers}
+
+
+def _unpacked_silenced(layer: Mapping[str, Any], at: int) -> dict[str, object] | None:
+    if layer["after"][at] is None:
+        return None
+    number, after = layer["after"][at]
+    label, before = list(layer["before"].items())[number]
+    return {"label": label, "before": before, "after": after, "pictures": layer["pictures"]}

@@ -67,8 +67,9 @@ class _Seen:
 def receptive_field(recording: Recording, layer: str, row: int, column: int) -> ReceptiveField:
     """What the cell (row, column) of a layer sees; for a layer without places ask for (0, 0).
 
-    Raises UnknownLayer when the layer or the cell does not exist.
+    Raises UnknownLayer when the layer or the cell does not exist, NotFollowed where the network has no graph.
     """
+    recording.check_followed()
     step = recording.step(layer)
     shape = tuple(recording.value(step).shape)
     if len(shape) == 3 and not (0 <= row < shape[1] and 0 <= column < shape[2]):

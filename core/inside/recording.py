@@ -10,7 +10,8 @@ from types import MappingProxyType
 import torch
 from torch import fx
 
-from core.errors import UnknownLayer
+from core.engines.hooked import HookedNetwork, Ran
+from core.errors import NOT_FOLLOWED, NotFollowed, UnknownLayer
 from core.inside.steps import Step, step_of
 from core.models.loading import Model
 from core.preprocessing import Letterbox, to_model_input
@@ -22,7 +23,8 @@ class Recording:
     """``values`` by step, each for one picture: (channels, h, w), (features,), or whatever the step puts out.
 
     ``steps`` in the order in which they run; ``names`` gives the layer's name of a step (that of torchvision's feature
-    extraction: the module's path).
+    extraction: the module's path). Where it is not ``followed``, the network has no graph: the steps are its modules in the
+    order in which they ended, and nobody knows which of them reads which.
     """
 
     scan_digest: str
@@ -34,6 +36,12 @@ class Recording:
     values: Mapping[str, torch.Tensor] = field(repr=False)
     entry: str
     output: str
+    followed: bool = True
+
+    def check_followed(self) -> None:
+        """Raise NotFollowed where nobody knows which step reads which."""
+        if not self.followed:
+            raise NotFollowed(NOT_FOLLOWED)
 
     @property
     def picture(self) -> torch.Tensor:
@@ -89,6 +97,8 @@ def record_picture(
     model: Model, picture: torch.Tensor, letterbox: Letterbox, scan_digest: str = "", frame: int = 0
 ) -> Recording:
     """The same for a picture (1, channels, size, size) that is normalised already."""
+    if isinstance(model.plain, HookedNetwork):
+        return _watched(model, model.plain.course(picture), picture, letterbox, scan_digest, frame)
     traced = model.plain.traced
     recorder = _Recorder(traced.module)
     with torch.inference_mode():
@@ -107,4 +117,29 @@ def record_picture(
         values=MappingProxyType(recorder.kept),
         entry=entry.name,
         output=list(steps)[-1],
+    )
+
+
+def _watched(
+    model: Model, course: list[Ran], picture: torch.Tensor, letterbox: Letterbox, scan_digest: str, frame: int
+) -> Recording:
+    """A recording of modules that ran one after the other, as steps that read nothing."""
+    graph = fx.Graph()
+    entry = graph.placeholder("picture")
+    values, steps, names = {entry.name: picture[0]}, {}, {}
+    for ran in course:
+        node = graph.call_module(ran.path)
+        steps[node.name] = step_of(model.network, node)
+        values[node.name], names[node.name] = ran.value[0], ran.name
+    return Recording(
+        scan_digest=scan_digest,
+        frame=frame,
+        weights_sha256=model.card.weights_sha256,
+        letterbox=letterbox,
+        steps=MappingProxyType(steps),
+        names=MappingProxyType(names),
+        values=MappingProxyType(values),
+        entry=entry.name,
+        output=list(steps)[-1],
+        followed=False,
     )

@@ -74,7 +74,7 @@ class Step:
     module: nn.Module | None = None
 
 
-def step_of(network: fx.GraphModule, node: fx.Node) -> Step:
+def step_of(network: nn.Module, node: fx.Node) -> Step:
     """What a step of the graph does; kind "other" where it is none of those that RadLens explains."""
     module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
     sources = tuple(source for source in node.all_input_nodes if source.op != "get_attr")

@@ -23,8 +23,9 @@ def walk_from_answer(
     """From the network's output back to the picture, through a cell of the last maps and, if given, one of their channels.
 
     Of a network that answers every pixel the output has places itself, and the walk starts at one.
-    Raises UnknownLayer when there is no such output, cell or channel.
+    Raises UnknownLayer when there is no such output, cell or channel, NotFollowed where the network has no graph.
     """
+    recording.check_followed()
     answer = recording.name(recording.steps[recording.output].node)
     layer = last_maps(recording)
     if recording.values[recording.output].ndim == 3:

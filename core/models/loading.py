@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.confidence.novelty import Statistics, load_statistics
 from core.engines.choosing import EngineChoice, Later
-from core.errors import BOXES_ONLY, ModelRejected, NoHeatmap
+from core.errors import BOXES_ONLY, ModelRejected, NoHeatmap, NotFollowed, UnknownLayer
 from core.models.card import ModelCard
 from core.models.catalogue import WEIGHTS_FILE, read_catalogue
 from core.models.exports import stored_engine
@@ -149,7 +149,7 @@ def _read_networks(card: ModelCard, path: "Path") -> Networks:
 
 
 def _networks(card: ModelCard, network: "nn.Module") -> Networks:
-    """Traced, fused, cut and tested."""
+    """Traced, fused, cut and tested; a network that cannot be traced is watched by hooks."""
     if card.task == "detection":
         from core.models.detector_test import self_test_detector
 
@@ -157,21 +157,35 @@ def _networks(card: ModelCard, network: "nn.Module") -> Networks:
         return Networks(network, None, untrained=False, convolutions=())
     from torch import nn
 
-    from core.engines.cutting import CutNetwork
-    from core.engines.tracing import fuse, trace
     from core.models.self_test import has_untrained_head, self_test
 
     network.eval().requires_grad_(False)
-    plain = trace(network)
-    fused = fuse(plain)
-    if card.target_layer not in plain.layers or card.target_layer not in fused.layers:
-        raise ModelRejected(f"The card's target layer {card.target_layer!r} does not exist in {card.architecture}.")
-    fast, whole = CutNetwork(fused, card.target_layer), CutNetwork(plain, card.target_layer)
+    try:
+        fast, whole = _cuts(card, network)
+    except UnknownLayer as exc:
+        raise ModelRejected(
+            f"The card's target layer {card.target_layer!r} does not exist in {card.architecture}."
+        ) from exc
     self_test(card, network, fast)
     convolutions = tuple(
         name for name, part in network.named_modules() if isinstance(part, nn.Conv2d) and name in whole.layers
     )
     return Networks(network, (fast, whole), has_untrained_head(network), convolutions)
+
+
+def _cuts(card: ModelCard, network: "nn.Module") -> "tuple[CutNetwork, CutNetwork]":
+    """Fused and unfused; where there is no graph to be fused, twice the same. Raises UnknownLayer."""
+    from core.engines.cutting import CutNetwork
+    from core.engines.hooked import HookedNetwork, WatchedNetwork
+    from core.engines.tracing import fuse, trace
+    from core.models.self_test import reference_pictures
+
+    try:
+        plain = trace(network)
+    except NotFollowed:
+        hooked = HookedNetwork(WatchedNetwork(network, reference_pictures(card.input)[0]), card.target_layer)
+        return hooked, hooked
+    return CutNetwork(fuse(plain), card.target_layer), CutNetwork(plain, card.target_layer)
 
 
 def _reference(networks: Later[Networks]) -> "Engine":

@@ -22,6 +22,8 @@ TORCHVISION = (
 TIMM = (
     "resnet18", "resnet34", "resnet50", "resnet26d", "seresnet50", "resnext50_32x4d", "densenet121",
     "efficientnet_b0", "mobilenetv2_100", "mobilenetv3_large_100", "convnext_tiny", "regnety_004",
+    # Padded by what they are given, as TensorFlow does: torch.fx cannot trace these.
+    "tf_efficientnet_b0", "tf_efficientnetv2_b0",
 )  # fmt: skip
 # TorchXRayVision's networks are torchvision's with one channel (its DenseNet and ResNet classes, version 1.3).
 XRV_BASES = {"xrv-densenet121": "densenet121", "xrv-resnet50": "resnet50"}

@@ -29,8 +29,7 @@ def self_test(card: ModelCard, network: nn.Module, fused: CutNetwork) -> None:
     pictures = reference_pictures(card.input)
     runs = [fused.run(picture) for picture in pictures]
     fast = torch.stack([run.logits for run in runs])
-    with torch.inference_mode():
-        plain = network(torch.cat(pictures))
+    plain = _answers(network, pictures)
     _check_task(plain, card)
     _check_answers(fast, plain)
     check_references(condensed(plain), card.reference_logits)
@@ -44,9 +43,14 @@ def reference_pictures(spec: InputSpec) -> list[torch.Tensor]:
 
 def reference_logits(network: nn.Module, spec: InputSpec) -> tuple[tuple[float, ...], ...]:
     """The network's answers to the reference pictures, for the card; of a map of logits its mean."""
-    with torch.inference_mode():
-        logits = condensed(network.eval()(torch.cat(reference_pictures(spec))))
+    logits = condensed(_answers(network.eval(), reference_pictures(spec)))
     return tuple(tuple(round(float(value), 4) for value in row) for row in logits)
+
+
+def _answers(network: nn.Module, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One picture at a time: the course of some networks depends on all that they are given."""
+    with torch.inference_mode():
+        return torch.cat([network(picture) for picture in pictures])
 
 
 def condensed(logits: torch.Tensor) -> torch.Tensor:

@@ -57,7 +57,7 @@ def activation_bench(inside: Inside) -> None:
 def _before_activation(inside: Inside) -> str | None:
     """The first layer that an activation of the network reads: what it does there can be compared."""
     recording = inside.recording
-    found = (step.sources[0] for step in recording.steps.values() if step.kind == "activation")
+    found = (step.sources[0] for step in recording.steps.values() if step.kind == "activation" and step.sources)
     return next((recording.name(source) for source in found), None)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from core.inside.looks_for import Wanted
 
 _FILTER, _LABEL = "filter", "label"
+# So many pixels on the picture's longer side at least.
+_SHOWN = 384
 
 
 def looks_for_bench(inside: Inside) -> None:
@@ -61,9 +63,15 @@ def _question(inside: Inside) -> "tuple[tuple[str, ...], Callable[[Watch], Wante
 def _show(found: "Wanted") -> None:
     from core.overlay import encode_png, to_eight_bits
 
+    rows, columns = found.picture.shape[:2]
+    low, high = (f"{100 * grey:.0f} %" for grey in found.span)
+    key = "looksfor.picture" if min(rows, columns) >= found.whole else "looksfor.part"
+    words = t(key, rows=rows, columns=columns, whole=found.whole, low=low, high=high)
+    # Pixels stay pixels: of five by five a smooth picture would show what is not there.
+    factor = max(1, -(-_SHOWN // max(rows, columns)))
+    enlarged = to_eight_bits(found.stretched).repeat(factor, 0).repeat(factor, 1)
     picture, course = st.columns(2, gap="large")
-    picture.image(encode_png(to_eight_bits(found.picture)), caption=t("looksfor.picture"), output_format="PNG",
-                  width="stretch")  # fmt: skip
+    picture.image(encode_png(enlarged), caption=words, output_format="PNG", width="stretch")
     with course:
         spec = epochs_spec(
             range(len(found.course)), {t("looksfor.answer"): found.course}, (t("looksfor.step"), t("looksfor.answer"))

@@ -29,6 +29,8 @@ def glance_view(inside: Inside) -> None:
     st.caption(
         t("glance.caption", layers=len(layers), blocks=len(blocks), parameters=f"{parameters:,}", work=f"{work:,.0f}")
     )
+    if not inside.recording.followed:
+        st.info(t("glance.not_followed"), icon=":material/info:")
     unfold = len(layers) > _FEW and st.toggle(t("glance.unfold"), key=state.choice(state.INSIDE, "unfold"))
     shown = [layer for layer in layers if layer.mean is not None]
     numbers = {layer.name: index for index, layer in enumerate(shown)}
@@ -86,6 +88,8 @@ def _row(layer: "LayerFacts", numbers: dict[str, int]) -> dict[str, object]:
 
 def sees_words(layer: "LayerFacts") -> str:
     """``47 x 47``; a layer behind a pooling of the whole map sees everything."""
+    if layer.seen is None:
+        return t("glance.sees_unknown")
     size = layer.seen.size
     if size is None:
         return t("glance.sees_all")

@@ -9,6 +9,8 @@ import streamlit as st
 from core.errors import RadLensError
 from dashboard import cache, state
 from dashboard.answer import Answer, Withheld
+from dashboard.reading.desk import keeps_back
+from dashboard.reading.owed import owed
 from dashboard.texts import t
 from dashboard.widgets import (
     answer_with_progress,
@@ -70,6 +72,9 @@ def open_inside() -> Inside | None:
     if not wait_for_reading() or (opened := case_or_sentence()) is None or not wait_for_network():
         return None
     case, scan = opened
+    if keeps_back(case):
+        owed(case)
+        return None
     frame = state.chosen_frame(scan.frame_count)
     answer = answer_with_progress(scan, frame)
     banner(case, scan, frame, answer)
@@ -102,6 +107,8 @@ def layer_choice(inside: Inside, layers: Sequence[str], use: str, otherwise: str
     """A layer of those that this use can show; what was entered elsewhere is taken over where it can be."""
     key = state.choice(state.LAYER, use)
     facts = inside.facts
+    # Of a network whose course depends on the picture, some may not have run.
+    layers = [name for name in layers if name in facts]
     _follow_address(inside, layers, key)
     state.prefer(key, otherwise if otherwise in layers else layers[0])
     return st.selectbox(t("network.layer"), layers, format_func=lambda name: layer_words(facts[name]), key=key)

@@ -27,6 +27,7 @@ def passport(inside: Inside, layer: str, channel: int) -> None:
     with answer:
         st.markdown(f"**{t('passport.silenced')}**")
         _silenced(inside, layer, channel)
+        _silenced_elsewhere(inside, layer, channel)
     with others:
         st.markdown(f"**{t('passport.speaks')}**")
         _speaks(inside, layer, channel)
@@ -45,16 +46,16 @@ def mark_of(field: "ReceptiveField", inside: Inside, words: str = "", kind: str 
 
 
 def _places_here(inside: Inside, layer: str, channel: int) -> None:
+    from core.inside.altering import heard_as
     from core.inside.feature_maps import over_scan_png, strongest_places
-    from core.inside.passports import heard_as
     from core.inside.receptive_field import receptive_field
 
-    heard = heard_as(inside.model.plain.traced, layer)
+    heard = heard_as(inside.model, layer)
     values = inside.recording.value(inside.recording.step(heard))[channel].numpy()
     cells = strongest_places(values)
     marks = [
         mark
-        for order, (row, column) in enumerate(cells, 1)
+        for order, (row, column) in enumerate(cells if inside.recording.followed else (), 1)
         if (mark := mark_of(receptive_field(inside.recording, heard, row, column), inside, str(order)))
     ]
     png = over_scan_png(inside.scan, inside.frame, inside.recording.letterbox, values, opacity=0.45)
@@ -105,6 +106,28 @@ def _others(inside: Inside, layer: str, channel: int) -> None:
         key = "passport.for" if one.auroc >= 0.5 else "passport.against"
         area = max(one.auroc, 1 - one.auroc)
         st.caption(t(key, label=label_words(inside).get(one.label, one.label), auroc=f"{area:.2f}"))
+
+
+def _silenced_elsewhere(inside: Inside, layer: str, channel: int) -> None:
+    """What the network loses without the filter, over many pictures."""
+    found = cache.passports(inside.card.id, inside.card.weights_sha256)
+    one = None if found is None else found.of(layer, channel)
+    if found is None or one is None:
+        return
+    st.markdown(f"**{t('passport.loses')}**")
+    lost = one.silenced
+    if lost is None:
+        some = any(other.silenced for filters in found.layers.values() for other in filters)
+        st.caption(t("passport.loses_unmeasured" if some else "passport.loses_not_yet"))
+        return
+    change = lost.after - lost.before
+    fact_list(
+        [
+            (t("passport.auroc_of", label=label_words(inside).get(lost.label, lost.label)), f"{lost.before:.3f}"),
+            (t("passport.auroc_without"), f"{lost.after:.3f} ({signed(round(change, 3)) if change else '±0'})"),
+        ]
+    )
+    st.caption(t("passport.loses_words", count=lost.pictures))
 
 
 def _line(inside: Inside, found: "Passports", one: "FilterPassport", at: int) -> tuple[str, str]:

@@ -39,6 +39,9 @@ class _Start:
 def walk_view(inside: Inside) -> None:
     """A click runs this part of the page again, and no other."""
     st.caption(t("walk.caption"))
+    if not inside.recording.followed:
+        st.info(t("walk.not_followed"), icon=":material/info:")
+        return
     start = _choices(inside)
     try:
         steps = _steps(inside, start)
