@@ -1,7 +1,7 @@
 """The command line.
 
 ``python -m core predict | show | explain | trust | confidence | calibrate | train | evaluate | curves | unpack-medmnist |
-check-model | export | passports | samples``.
+check-model | export | passports | samples | verify``.
 """
 
 import json
@@ -25,6 +25,7 @@ from core.models.catalogue import read_catalogue
 from core.models.scope import choose_model
 from core.reading.study import Study
 from core.records import AUTO, Record, card_for, label_places, predictions, shown, study_at
+from core.review_commands import register as register_reviews
 from core.training_commands import register as register_training
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -33,6 +34,7 @@ register_models(app)
 register_explaining(app)
 register_confidence(app)
 register_inside(app)
+register_reviews(app)
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or auto: chosen by modality and body part.")]
 SeriesOption = Annotated[int, typer.Option("--series", min=0, help="Which scan of several, from 0.")]

@@ -10,6 +10,7 @@
   * ModelError: this model cannot be used
     * UnknownModel: no model of that name
     * ModelRejected: the card, the weights' hash or the self-test does not hold
+      * NotFollowed: the network's course depends on its input, so there is no graph of it
     * NoFittingModel: no model was made for this scan
     * EngineRefused: the fast engine cannot be used for this model, so torch answers
   * AnalysisError: the network gave no usable answer
@@ -27,6 +28,10 @@ A message says what was expected, what came and what to do, in one sentence, wit
 identifies a patient. Foreign errors are turned into one of these once, at the seam, with ``raise ... from exc``.
 """
 
+NOT_FOLLOWED = (
+    "The network's course depends on its input, so its layers can be seen one by one, but cannot be followed from one to the "
+    "next."
+)
 BOXES_ONLY = "A detector shows boxes with scores; it has no heatmap, so none is shown and none can be questioned."
 
 
@@ -68,6 +73,10 @@ class UnknownModel(ModelError):
 
 class ModelRejected(ModelError):
     """The card, the weights' hash or the self-test does not hold."""
+
+
+class NotFollowed(ModelRejected):
+    """The network's course depends on its input, so there is no graph of it and what needs one cannot be had."""
 
 
 class NoFittingModel(ModelError):

@@ -85,7 +85,7 @@ def find_sample(identifier: str) -> Sample | None:
 @lru_cache(maxsize=4)
 def _film(seed: int, finding: str | None, side: str | None) -> bytes:
     """Drawn once by this version of the generator, then kept: the first page must not wait for it at every start."""
-    what = f"{_generator()} {np.__version__} {seed} {finding} {side}"
+    what = f"{generator()} {np.__version__} {seed} {finding} {side}"
     name = f"films/{hashlib.sha256(what.encode()).hexdigest()[:32]}"
     return kept_or_made(name, lambda: _drawn(seed, finding, side))
 
@@ -97,7 +97,7 @@ def _drawn(seed: int, finding: str | None, side: str | None) -> bytes:
 
 
 @cache
-def _generator() -> str:
+def generator() -> str:
     """The digest of the code that draws films."""
     sources = sorted(Path(__file__).with_name("simulation").glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in (*sources, Path(__file__)))).hexdigest()

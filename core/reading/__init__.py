@@ -40,6 +40,18 @@ def read_preview(data: bytes) -> Scan | None:
     return preview
 
 
+def read_identity(files: Sequence[tuple[str, bytes]]) -> tuple[str, str]:
+    """Patient's name and ID out of the headers of files (name, bytes), empty where none gives one. Nothing is raised.
+
+    Only for deployments that show identities: a Scan holds neither.
+    """
+    try:
+        name, identifier = GUARD.run("identity", files)
+    except ScanError:
+        return "", ""
+    return str(name), str(identifier)
+
+
 def read_study(files: Sequence[tuple[str, bytes]], report: Report | None = None) -> Study:
     """Read files (name, bytes) that belong together, zip archives among them: series by UID, slices sorted by place.
 

@@ -24,7 +24,9 @@ from core.errors import DamagedScan, DecodingStopped, RadLensError
 from core.reading.channel import ERROR, HELLO, RESULT, TICK, nameless_file, receive, send
 from core.reading.decoding import decode_scan
 from core.reading.limits import PREFIX, max_seconds, max_worker_bytes
+from core.reading.patients import identity_in
 from core.reading.preview import decode_preview
+from core.reading.sorting import sort_files
 from core.reading.study import read_files
 
 Files = list[tuple[str, memoryview]]
@@ -158,6 +160,8 @@ _JOBS: dict[str, Callable[[Files, frozenset[int], Tick], object]] = {
     "scan": _scan,
     "preview": _preview,
     "study": read_files,
+    "sort": sort_files,
+    "identity": identity_in,
 }
 
 

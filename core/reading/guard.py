@@ -30,7 +30,7 @@ from core.errors import DecodingStopped, RadLensError
 from core.reading.channel import ERROR, ORDER, RESULT, TICK, Hangup, nameless_file, receive, seal, send
 from core.reading.limits import PREFIX, max_seconds, max_workers
 
-Job = Literal["scan", "preview", "study"]
+Job = Literal["scan", "preview", "study", "sort", "identity"]
 _ROOT = Path(__file__).resolve().parents[2]
 # Beyond the worker's own clock: a machine under load may wake it late.
 _GRACE_SECONDS = 2.0

@@ -1,15 +1,23 @@
-"""Whether files are of one patient: the guard against slices of two people in one stack, and what joins their studies."""
+"""Whether files are of one patient: the guard against slices of two people in one stack, and what joins their studies.
+
+Who the patient is is read for deployments that show identities alone, and is never part of a Scan.
+"""
 
 import hashlib
 import json
 import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from itertools import zip_longest
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
+from core.errors import ScanError
+from core.reading.formats import sniff
 from core.reading.header_values import birth_date, text_of
+
+_LONGEST = 200
 
 
 def same_patient(first: Dataset, second: Dataset) -> bool:
@@ -39,6 +47,33 @@ def patient_digest(datasets: Iterable[Dataset]) -> str:
         said = ([text_of(d, "IssuerOfPatientID").casefold(), text_of(d, "PatientID").casefold()] for d in datasets)
         found = next((who for who in said if who[1]), None)
     return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else ""
+
+
+def identity_in(
+    files: Sequence[tuple[str, bytes | memoryview]], skip: frozenset[int], tick: Callable[[int, int], None]
+) -> list[str]:
+    """Patient's name and ID (PS3.3 C.7.1.1) out of the first file that gives one, empty where none does. Runs in the worker."""
+    for number, (_, content) in enumerate(files):
+        tick(number, len(files))
+        found = ["", ""] if number in skip else _identity(bytes(content))
+        if any(found):
+            return found
+    return ["", ""]
+
+
+def _identity(data: bytes) -> list[str]:
+    try:
+        if sniff(data) != "DICOM":
+            return ["", ""]
+    except ScanError:
+        return ["", ""]
+    with warnings.catch_warnings():
+        # pydicom's warnings repeat the value that they complain about.
+        warnings.simplefilter("ignore")
+        header = dcmread(BytesIO(data), stop_before_pixels=True, force=True, specific_tags=["PatientName", "PatientID"])
+        # The alphabetic group of a name (PS3.5 6.2.1), its parts in their order.
+        name = " ".join(text_of(header, "PatientName").partition("=")[0].replace("^", " ").split())
+        return [name[:_LONGEST], text_of(header, "PatientID")[:_LONGEST]]
 
 
 def _name_groups(dataset: Dataset) -> list[tuple[str, ...]]:

@@ -20,7 +20,7 @@ from core.scan import Overlay, Scan
 Tick = Callable[[int, int], None]
 
 # Cross-sections that belong together even where the files do not say where they lie.
-_SLICED = ("CT", "MR", "PT", "NM")
+SLICED = ("CT", "MR", "PT", "NM")
 # What tells pictures at one place apart: temporal position, echo, acquisition number, or several of them.
 _TIMES = ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
 _WHO = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
@@ -184,7 +184,7 @@ def _scans(pieces: list[_Piece], damaged: int) -> Iterator[Scan]:
 def _group(piece: _Piece) -> tuple[object, ...]:
     """What pictures must share to be slices of one stack; a picture that cannot be one stands alone."""
     scan = piece.scan
-    alone = scan.frame_count > 1 or not piece.series or (piece.plane is None and scan.modality not in _SLICED)
+    alone = scan.frame_count > 1 or not piece.series or (piece.plane is None and scan.modality not in SLICED)
     if alone:
         return (scan.digest,)
     return piece.series, scan.shape, scan.photometric, scan.modality, piece.plane is None

@@ -28,6 +28,7 @@ _MANIFEST, _INPUT, _ANALYSIS = "manifest.json", "input.bin", "analysis.json"
 # What a bundle may hold at most, so that a hostile one cannot fill the memory: entries, and bytes when unpacked.
 _MOST_ENTRIES, _MOST_BYTES = 2000, 1 << 30
 Load = Callable[[str], Model]
+Read = Callable[[bytes], Sequence[Scan]]
 # The moment that zip entries carry: the same content gives the same bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -122,13 +123,11 @@ def pixels_digest(scan: Scan) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(scan.stored).tobytes()).hexdigest()
 
 
-def verify_bundle(
-    data: bytes, load: Load, read: Callable[[bytes], Scan], scan_file: bytes | None = None
-) -> BundleVerdict:
+def verify_bundle(data: bytes, load: Load, read: Read, scan_file: bytes | None = None) -> BundleVerdict:
     """Check every entry, then replay the analysis.
 
-    ``load`` (model id) -> Model and ``read`` (bytes) -> Scan are how models and files are opened; ``scan_file`` the scan,
-    where the bundle does not hold it.
+    ``load`` (model id) -> Model and ``read`` (bytes) -> its scans are how models and files are opened; ``scan_file`` the
+    file, where the bundle does not hold it.
     Raises ReviewRejected when the file is no bundle.
     """
     entries, manifest = _opened(data)
@@ -150,7 +149,7 @@ def verify_bundle(
 
 
 def _opened(data: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
-    refusal = "This is no evidence bundle of RadLens: it is not a zip with a manifest, or it was cut short."
+    refusal = "This is no evidence bundle of RadLens: it is not a zip with a manifest, or it was cut short or changed."
     try:
         with zipfile.ZipFile(BytesIO(data)) as bundle:
             infos = bundle.infolist()
@@ -187,12 +186,13 @@ def _damage(data: bytes, entries: Mapping[str, bytes], manifest: Mapping[str, An
 
 
 def _replayed(
-    entries: Mapping[str, bytes], manifest: Mapping[str, Any], load: Load, read: Callable[[bytes], Scan], file: bytes
+    entries: Mapping[str, bytes], manifest: Mapping[str, Any], load: Load, read: Read, file: bytes
 ) -> tuple[str, ...]:
-    if hashlib.sha256(file).hexdigest() != manifest["input_sha256"]:
+    scan = next((one for one in read(file) if one.digest == manifest["input_sha256"]), None)
+    if scan is None:
         return ("the file is another than the one that was read",)
     said = json.loads(entries[_ANALYSIS])
-    model, scan = load(said["model"]), read(file)
+    model = load(said["model"])
     differs = []
     if model.card.weights_sha256 != said["weights_sha256"]:
         differs.append(f"the model {said['model']} has other weights today")

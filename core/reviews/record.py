@@ -87,7 +87,10 @@ class Read(_Record):
 
 
 class NetworkAnswer(_Record):
-    """What the network said, as it was shown at the reveal: scores and thresholds by label code."""
+    """What the network said, as it was shown at the reveal: scores and thresholds by label code.
+
+    ``calibrated`` and ``calibrated_thresholds`` hold labels whose card says how scores become shares, and no others.
+    """
 
     model_id: str
     model_version: str
@@ -95,6 +98,8 @@ class NetworkAnswer(_Record):
     frame: int
     scores: dict[str, float]
     thresholds: dict[str, float]
+    calibrated: dict[str, float] = Field(default_factory=dict)
+    calibrated_thresholds: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
 
 

@@ -1,22 +1,31 @@
 """A review as a report: JSON, HTML and PDF made from one content, so that the three cannot differ.
 
 The content comes from the stored record only; the picture is what was drawn when the report was asked for, if the scan is still
-there. Until it is signed a report is a DRAFT. What readers typed is shown literally: nothing in it is taken for markup.
+there, and the content names its hash. Until it is signed a report is a DRAFT. What readers typed is shown literally: nothing in
+it is taken for markup.
 """
 
 import html
 import unicodedata
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from core.confidence.words import percent
 from core.reviews.record import NetworkAnswer, Read, Review
+from core.reviews.report_picture import ReportPicture
 from core.reviews.store import Case
 
 NOT_A_DEVICE = "Research and teaching software, not a medical device: nothing here is a diagnosis."
 _NO_ANSWER = "The network gave no answer"
+_NOT_YET = "No answer of a network is part of this record"
+NO_PICTURE = "The scan was not open when this report was made, so there is no picture."
+SCORES = (
+    "Scores are the network's own, from 0 to 1; calibrated is the share of pictures like the model's data with such a score that "
+    "have the label. Neither is a probability of disease in this patient."
+)
 
 
 class _Record(BaseModel):
@@ -30,6 +39,7 @@ class ReportRow(_Record):
     words: str
     score: str
     threshold: str
+    calibrated: str
     meaning: str
     first: str
     second: str
@@ -59,8 +69,11 @@ class ReportContent(_Record):
     first_comment: str
     second_comment: str
     reason: str
+    thresholds: tuple[str, ...]
     verdicts: tuple[str, ...]
     limits: tuple[str, ...]
+    picture: str
+    picture_sha256: str
     disclaimer: str = NOT_A_DEVICE
 
 
@@ -68,11 +81,17 @@ def report_of(
     review: Review,
     case: Case,
     *,
-    words: dict[str, str],
+    words: Mapping[str, str],
+    thresholds: Sequence[str] = (),
     limits: Sequence[str] = (),
     verdicts: Sequence[str] = (),
+    picture: ReportPicture | None = None,
 ) -> ReportContent:
-    """What a report of this review says. ``words`` are the labels' plain words by code, ``limits`` the model's."""
+    """What a report of this review says.
+
+    ``words`` are the labels' plain words by code, ``thresholds`` sentences on what they were chosen for, ``limits`` the
+    model's, ``verdicts`` the doctor's on the file.
+    """
     answer = review.answer
     reader = review.reader
     return ReportContent(
@@ -89,15 +108,18 @@ def report_of(
         signed_at=_time(review.at) if review.stage == "signed" else "",
         version=review.version,
         record_sha256=review.sha256,
-        model=f"{answer.model_id} {answer.model_version}" if answer else _NO_ANSWER,
+        model=f"{answer.model_id} {answer.model_version}" if answer else _NO_ANSWER if review.withheld else _NOT_YET,
         weights_sha256=answer.weights_sha256 if answer else "",
         withheld=review.withheld,
         rows=tuple(_row(code, review, words) for code in _codes(review)),
         first_comment=review.first.comment if review.first else "",
         second_comment=review.second.read.comment if review.second else "",
         reason=review.second.reason if review.second else "",
+        thresholds=(SCORES, *thresholds) if answer else (),
         verdicts=tuple(verdicts),
         limits=tuple(limits),
+        picture=picture.caption if picture else NO_PICTURE,
+        picture_sha256=picture.sha256 if picture else "",
     )
 
 
@@ -116,26 +138,37 @@ def as_html(content: ReportContent, picture: bytes | None = None) -> bytes:
     texts = "".join(
         f"<h2>{_safe(title)}</h2><p class=said><bdi>{_safe(text)}</bdi></p>" for title, text in texts_of(content)
     )
+    caption = _safe(content.picture)
     shown = (
-        f'<img alt="The scan with its heatmap" src="data:image/png;base64,{b64encode(picture).decode()}">'
+        f'<img alt="{caption}" src="data:image/png;base64,{b64encode(picture).decode()}"><p class=caption>{caption}</p>'
         if picture
-        else ""
+        else f"<p class=caption>{caption}</p>"
     )
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>RadLens report</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<title>RadLens report</title>"
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"<style>{_STYLE}</style><body><p class=notice>{_safe(content.disclaimer)}</p>"
         f"<h1>{_safe(content.title)}</h1><p class=state>{_safe(content.state)}</p><dl>{facts}</dl>{shown}"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{texts}</body></html>"
+        f"<div class=wide><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{texts}</body></html>"
     ).encode()
 
 
-TABLE_HEADS = ("Label", "Network's score", "Threshold", "Meaning", "First read", "Second read", "Decision")
+TABLE_HEADS = (
+    "Label",
+    "Network's score",
+    "Threshold",
+    "Calibrated",
+    "Meaning",
+    "First read",
+    "Second read",
+    "Decision",
+)
 
 
 def cells(row: ReportRow) -> tuple[str, ...]:
     """A row's cells in the order of ``TABLE_HEADS``."""
-    return row.words, row.score, row.threshold, row.meaning, row.first, row.second, row.decision
+    return row.words, row.score, row.threshold, row.calibrated, row.meaning, row.first, row.second, row.decision
 
 
 def particulars(content: ReportContent) -> tuple[tuple[str, str], ...]:
@@ -152,6 +185,7 @@ def particulars(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("Weights (SHA-256)", content.weights_sha256),
         ("Why there is no answer", content.withheld),
         ("File (SHA-256)", content.digest),
+        ("Picture (SHA-256)", content.picture_sha256),
         ("Record", f"version {content.version}, SHA-256 {content.record_sha256}"),
     )
     return tuple((name, value) for name, value in stated if value)
@@ -163,6 +197,7 @@ def texts_of(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("Comment of the first read", content.first_comment),
         ("Comment of the second read", content.second_comment),
         ("Reason", content.reason),
+        ("What scores and thresholds mean", "\n".join(content.thresholds)),
         ("About the file", "\n".join(content.verdicts)),
         ("Known limits of the model", "\n".join(content.limits)),
     )
@@ -190,13 +225,14 @@ def _codes(review: Review) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _row(code: str, review: Review, words: dict[str, str]) -> ReportRow:
+def _row(code: str, review: Review, words: Mapping[str, str]) -> ReportRow:
     score, threshold, meaning = _network(code, review.answer)
     return ReportRow(
         code=code,
         words=words.get(code, code),
         score=score,
         threshold=threshold,
+        calibrated=_calibrated(code, review.answer),
         meaning=meaning,
         first=_mark(code, review.first),
         second=_mark(code, review.second.read if review.second else None),
@@ -212,6 +248,17 @@ def _network(code: str, answer: NetworkAnswer | None) -> tuple[str, str, str]:
     if threshold is None:
         return shown, "", "no threshold"
     return shown, f"{threshold:.2f}", "above the threshold" if score >= threshold else "below the threshold"
+
+
+def _calibrated(code: str, answer: NetworkAnswer | None) -> str:
+    """The score as a share of such pictures, as pages show it, and the share from which on the label is called."""
+    if answer is None or code not in answer.scores:
+        return ""
+    if code not in answer.calibrated:
+        return "uncalibrated"
+    point = answer.calibrated_thresholds.get(code)
+    share = percent(answer.calibrated[code])
+    return share if point is None else f"{share}, called from {percent(point)}"
 
 
 def _mark(code: str, read: Read | None) -> str:
@@ -231,5 +278,6 @@ _STYLE = (
     ".notice{background:#eaeef2;padding:.5rem .8rem;border-radius:.3rem}.said{white-space:pre-wrap;overflow-wrap:anywhere}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:.92rem}th,td{text-align:left;padding:.3rem .5rem;"
-    "border-top:1px solid #cfd6dd;vertical-align:top}img{max-width:100%}"
+    "border-top:1px solid #cfd6dd;vertical-align:top}img{max-width:100%}.caption{font-size:.85rem;opacity:.8;margin:.2rem 0}"
+    ".wide{overflow-x:auto}@media print{.said{break-inside:auto}tr{break-inside:avoid}}"
 )

@@ -12,6 +12,8 @@ KEEP_FILES = "RADLENS_KEEP_FILES"
 RETENTION_DAYS = "RADLENS_RETENTION_DAYS"
 TRIAGE = "RADLENS_TRIAGE"
 USER_HEADER = "RADLENS_USER_HEADER"
+HELD_MIB = "RADLENS_HELD_MIB"
+SHOW_IDENTITIES = "RADLENS_SHOW_IDENTITIES"
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -29,11 +31,15 @@ class Settings:
     """``triage``: the network decides what is read first, so its scores are shown for unread cases too.
 
     ``user_header``: the header in which a trusted proxy names who is logged in; empty where there is none.
+    ``shows_identities``: names and numbers of patients are kept with new cases and stand on the worklist.
+    ``held_mib``: what the files of cases may take of the server's memory, where the database does not keep them.
     """
 
     policy: Policy = field(default_factory=Policy)
     triage: bool = False
     user_header: str = ""
+    held_mib: int = 1024
+    shows_identities: bool = False
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -49,6 +55,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         ),
         triage=_switch(environment, TRIAGE, otherwise=False),
         user_header=environment.get(USER_HEADER, "").strip(),
+        held_mib=_held(environment),
+        shows_identities=_switch(environment, SHOW_IDENTITIES, otherwise=False),
     )
 
 
@@ -72,4 +80,11 @@ def _days(environment: Mapping[str, str]) -> int | None:
         return None
     if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= 36500:
         raise ConfigurationError(f"{RETENTION_DAYS} must be a whole number of days, 1 or more; it is none.")
+    return int(given)
+
+
+def _held(environment: Mapping[str, str]) -> int:
+    given = environment.get(HELD_MIB, "").strip() or "1024"
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= 1 << 20:
+        raise ConfigurationError(f"{HELD_MIB} must be a whole number of MiB, 1 or more; it is none.")
     return int(given)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.errors import ReviewRejected
@@ -89,6 +89,7 @@ class Store:
                     file=new.file if self.policy.keeps_files else None,
                 )
                 session.add(found)
+                session.flush()
                 audit.append(session, by, "case added", case_id=found.id, study=new.digest)
             return case_of(found)
 
@@ -235,6 +236,13 @@ class Store:
                 wanted = wanted.where(ReviewRow.case_id == case_id)
             return tuple(Review.model_validate_json(row.content) for row in session.scalars(wanted))
 
+    def latest_reviews(self) -> tuple[Review, ...]:
+        """Every review as it stands now, without its former versions, the oldest first."""
+        newest = select(func.max(ReviewRow.id)).group_by(ReviewRow.case_id, ReviewRow.reader)
+        with self._database.reading() as session:
+            wanted = select(ReviewRow.content).where(ReviewRow.id.in_(newest)).order_by(ReviewRow.id)
+            return tuple(Review.model_validate_json(content) for content in session.scalars(wanted))
+
     def delete_case(self, case_id: str, by: Reader, why: str) -> None:
         """Take a case out with its reviews, drafts, answers and pixels; that it was there and went stays in the audit trail.
 
@@ -330,7 +338,7 @@ def case_of(row: CaseRow) -> Case:
         added_by=row.added_by,
         facts=row.facts,
         truth=row.truth,
-        has_file=row.file is not None,
+        has_file=row.has_file,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import JSON, DateTime, ForeignKey, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 
@@ -43,7 +43,9 @@ class CaseRow(Base):
     added_by: Mapped[str] = mapped_column(String(200))
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
     truth: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    file: Mapped[bytes | None] = mapped_column(LargeBinary, nullable=True)
+    # Read only where it is asked for: a list of a thousand cases must not bring their scans along.
+    file: Mapped[bytes | None] = mapped_column(LargeBinary, nullable=True, deferred=True)
+    has_file: Mapped[bool] = column_property(file.is_not(None))
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime, nullable=True)
 
 
