@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import cache, frames, state
+from dashboard.demo.stage import tour_is_on
 from dashboard.pages import render_of
 from dashboard.texts import t
 from dashboard.widgets import open_panel
@@ -19,11 +20,12 @@ def main() -> None:
     state.keep_choices()
     pages = [
         st.Page(render_of(name), title=t(f"page.{name}"), url_path=name, default=name == "review")
-        for name in ("review", "network", "bench", "lesson", "models")
+        for name in ("review", "worklist", "network", "bench", "lesson", "models", "agreement", "demo")
     ]
     page = st.navigation(pages, position="top")
     try:
-        open_panel()
+        if not tour_is_on(page, pages[-1]):
+            open_panel()
         page.run()
     finally:
         started.begin()

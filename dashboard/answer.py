@@ -1,6 +1,5 @@
 """What there is to say of the open case: a model's answer, or the sentence that says why there is none."""
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,13 +32,9 @@ class Answer:
 
         The headline where none is above.
         """
-        if self.model.card.is_exclusive:
-            return max(self.analysis.prediction.scores, key=lambda code: self.analysis.prediction.scores[code])
-        scores, card = self.analysis.prediction.scores, self.model.card
-        points = {code: point for code in card.label_codes if (point := card.threshold(code)) is not None}
-        above = {code: _log_odds(scores[code]) - _log_odds(point) for code, point in points.items()}
-        foremost = max(above, key=lambda code: above[code], default=self.model.card.headline)
-        return foremost if above.get(foremost, -1.0) >= 0 else self.model.card.headline
+        from core.foremost import foremost_label
+
+        return foremost_label(self.model.card, self.analysis.prediction.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,14 @@ class Withheld:
     choices: "tuple[ModelCard, ...]"
     held_back: "Novelty | None" = None
     by: "ModelCard | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The reader speaks first: ``by`` will answer, but has not been asked. ``warning`` as with an answer."""
+
+    by: "ModelCard"
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,23 @@ def readers(scan: "Scan") -> "tuple[ModelCard, ...]":
 
 def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
     """The answer for a frame, from the cache where it is known."""
+    asked = unread(scan)
+    if isinstance(asked, Withheld):
+        return asked
+    card = asked.by
+    try:
+        model = cache.model(card.id)
+        analysis = cache.analysis(scan.digest, frame, card.weights_sha256, scan, model)
+    except RadLensError as exc:
+        return Failed(str(exc))
+    reason = analysis.novelty.reason if analysis.novelty else None
+    if reason and not state.chosen(state.choice(state.SHOWN_ANYWAY, card.weights_sha256), otherwise=False):
+        return Withheld(reason, (), analysis.novelty, card)
+    return Answer(model, analysis, asked.warning, reason)
+
+
+def unread(scan: "Scan") -> Unread | Withheld:
+    """Which model will answer, or why none will; told by the file alone, no network is asked."""
     from core.reading.doctor import blocking, examine
 
     try:
@@ -104,17 +124,4 @@ def answer_for(scan: "Scan", frame: int) -> Answer | Withheld | Failed:
         return Withheld(str(exc), tuple(choices))
     if verdict := blocking(examine(scan, card)):
         return Withheld(f"{verdict.sentence} {verdict.advice}", ())
-    try:
-        model = cache.model(card.id)
-        analysis = cache.analysis(scan.digest, frame, card.weights_sha256, scan, model)
-    except RadLensError as exc:
-        return Failed(str(exc))
-    reason = analysis.novelty.reason if analysis.novelty else None
-    if reason and not state.chosen(state.choice(state.SHOWN_ANYWAY, card.weights_sha256), otherwise=False):
-        return Withheld(reason, (), analysis.novelty, card)
-    return Answer(model, analysis, warning, reason)
-
-
-def _log_odds(share: float) -> float:
-    kept = min(max(share, 1e-6), 1 - 1e-6)
-    return math.log(kept / (1 - kept))
+    return Unread(card, warning)

@@ -3,13 +3,14 @@
 import gc
 import os
 import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from core.analysis import Analysis, FloatArray
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from core.inside.glance import Block
     from core.inside.passports import Passports
     from core.inside.recording import Recording
+    from core.models.card import ModelCard
     from core.models.catalogue import Catalogue
     from core.models.loading import Model
+    from core.reviews.background import Background
+    from core.reviews.keeping import CaseFiles
     from core.reviews.opening import Reviews
     from core.reviews.settings import Settings
     from core.scan import Scan
@@ -47,6 +51,7 @@ class StartUp:
         self.problem = threading.Event()
         self._wanted = threading.Event()
         self._begun = threading.Lock()
+        self._serves = False
 
     def begin(self) -> None:
         """Start, if nobody has yet."""
@@ -55,6 +60,7 @@ class StartUp:
 
     def begin_soon(self) -> None:
         """Start in a moment: a browser that is still to come finds all ready, one that is there already gets its page first."""
+        self._serves = True
         timer = threading.Timer(_MOMENT, self.begin)
         timer.daemon = True
         timer.start()
@@ -85,9 +91,19 @@ class StartUp:
             gc.collect()
             gc.freeze()
             self.network.set()
+            if self._serves:
+                _resume_worklist()
         except Exception:  # whatever it is, the waiting page must be told before the thread ends
             self.problem.set()
             raise
+
+
+def _resume_worklist() -> None:
+    """Cases that still waited when the server ended are answered now; where there is no database, a page says so."""
+    from core.errors import RadLensError
+
+    with suppress(RadLensError):
+        background().begin()
 
 
 def _import_for_answers() -> None:
@@ -167,6 +183,32 @@ def reviews() -> "Reviews":
     from core.reviews.opening import open_reviews
 
     return open_reviews()
+
+
+@st.cache_resource(show_spinner=False)
+def case_files() -> "CaseFiles":
+    """Where the files of this server's cases are.
+
+    Raises StoreError, ConfigurationError.
+    """
+    from core.reviews.keeping import CaseFiles
+
+    return CaseFiles(reviews().store, settings().held_mib << 20)
+
+
+@st.cache_resource(show_spinner=False)
+def background() -> "Background":
+    """What goes through this server's worklist; it stands still until it is told to begin.
+
+    Raises StoreError, ConfigurationError.
+    """
+    from core.reviews.background import Background, after_readers
+
+    def cards() -> "Iterable[ModelCard]":
+        # Asked anew each time: models may come.
+        return catalogue().cards.values()
+
+    return Background(reviews(), case_files(), cards, model, after_readers(queue()))
 
 
 @st.cache_resource

@@ -118,9 +118,9 @@ def strip_message(case: str, labels: list[dict[str, str]], scores: "npt.NDArray[
     return pack(header, {"scores": scores.astype("<f4").tobytes()})
 
 
-def asker_message(case: str) -> bytes:
-    """The reader may mark places in the viewer of this case."""
-    return pack({"kind": "ask", "id": case}, {})
+def asker_message(case: str, *, unanswered: bool = False) -> bytes:
+    """The reader may mark places in the viewer of this case; ``unanswered``: also where no network has answered."""
+    return pack({"kind": "ask", "id": case, "unanswered": unanswered}, {})
 
 
 def asked_message(case: str, number: int, text: str) -> bytes:

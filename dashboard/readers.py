@@ -41,6 +41,9 @@ def _of_token() -> str:
 
 
 def _named(name: str, how_known: "HowKnown") -> "Reader | None":
+    if not name.strip():
+        return None
+    # Late: the first page must not wait for pydantic.
     from pydantic import ValidationError
 
     from core.reviews.record import Reader

@@ -44,17 +44,22 @@ def trust_panel(scan: "Scan", frame: int, answer: Answer) -> None:
         if not panel.open:
             return
         st.caption(t("trust.caption"))
-        label = _label_choice(answer)
-        key = (answer.model.card.weights_sha256, str(frame), label)
-        run = state.trust_run(key)
-        if run is None or (not run.running and run.card is None and not run.problem):
-            if run is not None:
-                st.caption(t("trust.stopped"))
-            if not st.button(t("trust.start"), help=t("trust.start_help"), icon=":material/fact_check:"):
-                return
-            state.keep_trust_run(key, TrustRun(answer.model, scan, frame, label))
-            st.rerun()
-        _follow(run, answer, _Drawing(scan, frame, answer.analysis.letterbox))
+        trust_checks(scan, frame, answer, _label_choice(answer))
+
+
+def trust_checks(scan: "Scan", frame: int, answer: Answer, label: str, *, at_once: bool = False) -> None:
+    """The checks of a label's evidence map as they come, begun by a button or ``at_once``; what was stopped, by the button."""
+    key = (answer.model.card.weights_sha256, str(frame), label)
+    run = state.trust_run(key)
+    if run is None or (not run.running and run.card is None and not run.problem):
+        if run is not None:
+            st.caption(t("trust.stopped"))
+        begun = at_once and run is None
+        if not begun and not st.button(t("trust.start"), help=t("trust.start_help"), icon=":material/fact_check:"):
+            return
+        state.keep_trust_run(key, TrustRun(answer.model, scan, frame, label))
+        st.rerun()
+    _follow(run, answer, _Drawing(scan, frame, answer.analysis.letterbox))
 
 
 def _label_choice(answer: Answer) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import cache, state
-from dashboard.answer import Answer, Failed, Withheld, answer_for, card_for, readers
+from dashboard.answer import Answer, Failed, Unread, Withheld, answer_for, card_for, readers
 from dashboard.texts import literal, t
+from dashboard.who import admit, name_in_sidebar
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -32,7 +33,10 @@ _STYLE = """<style>
 def open_panel() -> None:
     """The sidebar: upload a scan or choose a sample. The first visit opens the first sample, or the one in the address."""
     st.html(_STYLE)
+    admit()
     with st.sidebar:
+        if cache.start_up().reading.is_set():
+            name_in_sidebar()
         st.subheader(t("open.title"))
         files = _uploader()
         _sample_choice()
@@ -111,14 +115,9 @@ def case_or_sentence() -> "tuple[state.Case, Scan] | None":
 
 
 def refused(case: state.Case) -> None:
-    """The sentence of a file that cannot be opened; the notes on the case before it stay."""
+    """The sentence of a file that cannot be opened."""
     st.text(case.title)
     error_box(t("refused.title"), case.refusal or "")
-    former = state.former_case()
-    if former and state.notes(former[0]):
-        st.markdown(f"**{t('refused.kept_notes')}**")
-        st.text(former[1])
-        notes_field(former[0])
 
 
 def series_choice(case: state.Case) -> None:
@@ -160,7 +159,7 @@ def verdict_list(verdicts: "tuple[Verdict, ...]") -> None:
                 st.text(f"{verdict.sentence} {verdict.advice}")
 
 
-def banner(case: state.Case, scan: "Scan", frame: int, answer: Answer | Withheld | Failed | None) -> None:
+def banner(case: state.Case, scan: "Scan", frame: int, answer: Answer | Withheld | Failed | Unread | None) -> None:
     """Which case and which model this page speaks of."""
     facts = [scan.facts.get("Modality", scan.source_format), scan.facts.get("BodyPartExamined", ""), scan.facts["Size"]]
     if scan.frame_count > 1:
@@ -172,6 +171,8 @@ def banner(case: state.Case, scan: "Scan", frame: int, answer: Answer | Withheld
         card = answer.model.card
         model = f"{card.title} {card.version} ({card.weights_sha256[:8]})"
         despite = t("banner.despite") if answer.despite else ""
+    elif isinstance(answer, Unread):
+        model, despite = t("reading.waits"), f"{answer.by.title} {answer.by.version}"
     elif isinstance(answer, Withheld) and answer.by is not None:
         model = t("banner.held_back", model=f"{answer.by.title} {answer.by.version}")
     st.html(
@@ -247,18 +248,6 @@ def answer_with_progress(scan: "Scan", frame: int) -> Answer | Withheld | Failed
     """The answer, with a sign of life while the network works."""
     with st.spinner(t("working.analysis")):
         return answer_for(scan, frame)
-
-
-def notes_field(case_key: str) -> None:
-    """The reader's notes on a case."""
-    st.text_area(
-        t("review.notes"),
-        value=state.notes(case_key),
-        key=state.note_key(case_key),
-        help=t("review.notes_help"),
-        on_change=state.keep_notes,
-        args=(case_key,),
-    )
 
 
 def score_text(score: float) -> str:

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard.inside.glance import sees_words
 from dashboard.inside.numbers import fact_list, formula, in_a_row, number, number_grid
 from dashboard.inside.opening import Inside, label_words
+from dashboard.inside.passport import mark_of
 from dashboard.inside.terms import cells, show_step
 from dashboard.inside.walk import heat_png, output_of
 from dashboard.pointing.picture import Mark, pointing_picture
@@ -105,6 +106,7 @@ def activation(inside: Inside) -> None:
     """A map before and after its activation."""
     from core.inside.feature_maps import over_scan_png
 
+    inside.recording.check_followed()
     steps = inside.recording.steps.values()
     step = next(s for s in steps if s.kind == "activation" and inside.recording.value(s).ndim == 3)
     before, after = (inside.recording.value(s).numpy() for s in (step.sources[0], step))
@@ -120,14 +122,29 @@ def activation(inside: Inside) -> None:
 
 
 def coarser(inside: Inside) -> None:
-    """How the maps get smaller and see more: the layers where the size changes."""
-    rows, size = [], None
+    """How the maps get smaller and see more: the layers where the size changes, and what the cell in their middle sees."""
+    from core.inside.convolution import grey_png
+
+    rows, marks, size = [], [], None
     for layer in inside.facts.values():
         if len(layer.shape) == 3 and layer.shape[1:] != size:
             size = layer.shape[1:]
             words = t("lesson.layer_row", size=f"{size[0]} x {size[1]}", sees=sees_words(layer))
             rows.append((f"{layer.name}: {layer.words}", words))
-    fact_list(rows)
+            marks.append(_seen_from_the_middle(inside, layer.name, size))
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        picture = grey_png(_grey(inside))
+        pointing_picture("lesson-seen", picture, None, alt=t("lesson.seen"), marks=[mark for mark in marks if mark])
+        st.caption(t("lesson.seen"))
+    with right:
+        fact_list(rows)
+
+
+def _seen_from_the_middle(inside: Inside, layer: str, size: tuple[int, ...]) -> Mark | None:
+    from core.inside.receptive_field import receptive_field
+
+    return mark_of(receptive_field(inside.recording, layer, size[0] // 2, size[1] // 2), inside, kind="window")
 
 
 def deeper(inside: Inside) -> None:

@@ -4,6 +4,10 @@ from collections.abc import Callable
 from importlib import import_module
 
 from dashboard.widgets import wait_for_reading
+from dashboard.worklist.address import open_case_of_address
+
+# The page that the bare address opens.
+_FIRST = "review"
 
 
 def render_of(name: str) -> Callable[[], None]:
@@ -11,6 +15,8 @@ def render_of(name: str) -> Callable[[], None]:
 
     def render() -> None:
         if wait_for_reading():
+            if name == _FIRST:
+                open_case_of_address()
             import_module(f"dashboard.pages.{name}").render()
 
     return render

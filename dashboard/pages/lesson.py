@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core.errors import NotFollowed
 from dashboard import state
 from dashboard.inside.opening import open_inside
 from dashboard.lesson.steps import STEPS
@@ -20,14 +21,19 @@ def render() -> None:
     st.progress(at / len(STEPS), t("lesson.progress", step=at, count=len(STEPS)))
     st.subheader(t(f"lesson.{name}_title"))
     st.markdown(t(f"lesson.{name}_words"))
-    STEPS[name](inside)
+    try:
+        STEPS[name](inside)
+    except NotFollowed as exc:
+        st.text(str(exc))
     _navigation(at)
 
 
 def _present() -> int:
     """The step that is shown: the one that was gone to last, else the one that the address names."""
     asked = st.query_params.get(_ASKED, "")
-    named = int(asked) if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= len(STEPS) else 0
+    named = (
+        int(asked) if len(asked) < 3 and asked.isascii() and asked.isdigit() and 1 <= int(asked) <= len(STEPS) else 0
+    )
     if asked and not named:
         st.info(t("lesson.no_step", count=len(STEPS)), icon=":material/info:")
     state.prefer(state.LESSON, named or 1)

@@ -1,36 +1,32 @@
-"""Review: the scan with its heatmap, what the network answers, the reader's notes."""
+"""Review: the scan, the reader's own read of it, then the network's answer with its heatmap, and what the reader makes of it."""
 
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard import cache, state
-from dashboard.answer import Answer, Failed, Withheld
-from dashboard.answer_sets import set_panel, stability_panel
+from dashboard.answer import Answer
+from dashboard.answer_panel import Given, answer_panel, caveats, file_verdicts, given_for
+from dashboard.answer_sets import stability_panel
 from dashboard.ask_panel import ask_panel
 from dashboard.compare_panel import compare_panel
 from dashboard.explanation import explained
-from dashboard.outlines import outline_table
 from dashboard.pixel_panel import pixel_panel
-from dashboard.places import place_list
-from dashboard.score_table import score_captions, score_table, score_texts
+from dashboard.reading.desk import REVEALED, keeps_back
+from dashboard.reading.panel import audit_what_is_shown, reading_panel, words_of_former
+from dashboard.score_table import score_texts
 from dashboard.texts import t
 from dashboard.trust_panel import trust_panel
 from dashboard.viewer.strip import slice_scores
 from dashboard.viewer.viewer import show_maps, show_pixels
 from dashboard.widgets import (
-    answer_with_progress,
     banner,
     case_or_sentence,
-    error_box,
-    notes_field,
     reader_choice,
     series_choice,
-    verdict_list,
     wait_for_answer,
     wait_for_network,
     wait_for_reading,
-    withheld_box,
 )
 
 if TYPE_CHECKING:
@@ -39,10 +35,17 @@ if TYPE_CHECKING:
 
 def render() -> None:
     """The page."""
-    if not wait_for_reading() or (opened := case_or_sentence()) is None:
+    if not wait_for_reading():
         return
-    case, scan = opened
+    if (opened := case_or_sentence()) is None:
+        _former_words()
+    else:
+        _page(*opened)
+
+
+def _page(case: state.Case, scan: "Scan") -> None:
     frame = state.chosen_frame(scan.frame_count)
+    kept_back = keeps_back(case)
     place_for_banner = st.container()
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -52,10 +55,11 @@ def render() -> None:
             show_pixels(case)
     with right:
         reader_choice(scan)
-        answer = answer_with_progress(scan, frame) if wait_for_answer() else None
-        _verdicts(scan, answer)
-        _answers(scan, answer)
-        answered = answer if isinstance(answer, Answer) else None
+        given = given_for(scan, frame, kept_back=kept_back) if wait_for_answer() else None
+        file_verdicts(scan, given)
+        answered = given if isinstance(given, Answer) else None
+        if given is not None:
+            _answer_and_read(case, scan, frame, given, kept_back=kept_back)
         place_for_choices = st.container()
         shown = answered
         boxes = answered is not None and answered.model.card.task == "detection"
@@ -64,62 +68,48 @@ def render() -> None:
                 shown = explained(scan, frame, answered)
         if shown and not boxes:
             _how_to_read(shown)
-        notes_field(case.key)
         _details(scan)
     with place_for_picture:
         show_maps(case, shown, score_texts(shown) if shown else {})
         if answered:
             slice_scores(case, answered)
     with left:
-        if boxes:
-            st.caption(t("places.no_heatmap"))
-        elif answered:
-            stability_panel(scan, frame, answered)
-            trust_panel(scan, frame, answered)
-            ask_panel(case, frame, answered)
-        pixel_panel(scan, frame, answered)
+        _beside_picture(case, scan, frame, answered)
     if answered and not boxes:
         compare_panel(scan, frame, answered)
     with place_for_banner:
-        banner(case, scan, frame, answer)
-    if answer is not None:
+        banner(case, scan, frame, given)
+    if given is not None:
         with place_for_choices:
             # Only now: torch's import would keep the first answer waiting.
             wait_for_network()
 
 
-def _verdicts(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
-    """What the doctor found, less what stands beside the answer anyway."""
-    from core.reading.doctor import examine
+def _answer_and_read(case: state.Case, scan: "Scan", frame: int, given: Given, *, kept_back: bool) -> None:
+    caveats(given)
+    # Where the reader's form stood before the answer came, it stands after it; a sentence instead of an answer goes first.
+    panel_first = isinstance(given, Answer) and case.origin not in REVEALED
+    place_for_read = st.container()
+    answer_panel(scan, frame, given)
+    with place_for_read if panel_first else st.container():
+        reading_panel(case, given, kept_back=kept_back)
+    audit_what_is_shown(case, given)
 
-    card = answer.model.card if isinstance(answer, Answer) else None
-    said = answer.reason if isinstance(answer, Withheld) else answer.warning if isinstance(answer, Answer) else None
-    verdict_list(tuple(verdict for verdict in examine(scan, card) if verdict.sentence not in (said or "")))
+
+def _beside_picture(case: state.Case, scan: "Scan", frame: int, answered: Answer | None) -> None:
+    if answered and answered.model.card.task == "detection":
+        st.caption(t("places.no_heatmap"))
+    elif answered:
+        stability_panel(scan, frame, answered)
+        trust_panel(scan, frame, answered)
+        ask_panel(case, frame, answered)
+    pixel_panel(scan, frame, answered)
 
 
-def _answers(scan: "Scan", answer: Answer | Withheld | Failed | None) -> None:
-    """Scores, or why there are none."""
-    if isinstance(answer, Withheld):
-        withheld_box(scan, answer)
-    elif isinstance(answer, Failed):
-        error_box(t("missing.title"), answer.reason)
-    elif isinstance(answer, Answer):
-        st.markdown(f"#### {t('review.answers')}")
-        if answer.model.untrained:
-            st.warning(t("review.untrained"), icon=":material/warning:")
-        if answer.warning:
-            st.warning(t("withheld.by_hand", reason=""), icon=":material/warning:")
-            st.text(answer.warning)
-        if answer.despite:
-            st.warning(t("withheld.despite"), icon=":material/warning:")
-            st.text(answer.despite)
-        if answer.analysis.masks:
-            outline_table(answer.model.card, answer.analysis, score_texts(answer))
-            score_captions(answer)
-        else:
-            score_table(answer)
-            place_list(answer, scan)
-        set_panel(answer)
+def _former_words() -> None:
+    if words := words_of_former():
+        st.markdown(f"**{t('refused.kept_notes')}**")
+        st.text(words)
 
 
 def _how_to_read(answer: Answer) -> None:

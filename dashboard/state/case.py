@@ -11,11 +11,13 @@ from core.errors import ScanError
 from dashboard import cache
 from dashboard.frames import Offer
 from dashboard.state.choices import chosen_keys
-from dashboard.state.keys import CASE, FORMER, FRAME, NOTES, OF_THE_CASE, SAMPLE, SERIES, VISITED
+from dashboard.state.keys import CASE, FORMER, FRAME, OF_THE_CASE, SAMPLE, SERIES, VISITED
+from dashboard.texts import t
 
 if TYPE_CHECKING:
     from core.reading.guard import Report
     from core.reading.study import LeftOut
+    from core.reviews.store import Case as StoredCase
     from core.scan import Scan
 
 
@@ -24,6 +26,9 @@ class Case:
     """What is open: the scans of one upload, or the sentence that says why there are none.
 
     ``title`` may be a file's name: shown literally. ``offer`` lets the browser fetch the frames of the scan in front.
+    ``origin`` is what the store keeps of where it came from, ``patient`` a hash of whom it shows (``Study.patient``), ``stored``
+    its id in the store, empty where only its file is known. ``file`` are the bytes of an upload of one file, where the
+    deployment keeps scans.
     """
 
     title: str
@@ -33,6 +38,10 @@ class Case:
     offer: Offer | None = field(default=None, repr=False)
     refusal: str | None = None
     simulated: bool = False
+    origin: str = "upload"
+    patient: str = field(default="", repr=False)
+    stored: str = ""
+    file: bytes | None = field(default=None, repr=False)
 
     @property
     def scan(self) -> "Scan | None":
@@ -70,7 +79,26 @@ def open_files(files: Sequence[tuple[str, bytes]], title: str, report: "Report |
     except ScanError as exc:
         st.session_state[CASE] = Case(title, refusal=str(exc))
         return
-    _put_in_front(Case(title, study.scans, study.left_out), 0)
+    file = files[0][1] if len(files) == 1 and cache.settings().policy.keeps_files else None
+    _put_in_front(Case(title, study.scans, study.left_out, patient=study.patient, file=file), 0)
+
+
+def open_stored(stored: "StoredCase", data: bytes | None) -> None:
+    """Open a case of the store from its file's bytes, under its pseudonym; without them it becomes a case with its refusal."""
+    from core.reading import read_study
+
+    forget_case()
+    empty = Case(stored.pseudonym, origin=stored.origin, stored=stored.id, simulated=stored.origin == "study")
+    if data is None:
+        st.session_state[CASE] = replace(empty, refusal=t("reading.file_gone"))
+        return
+    try:
+        study = read_study([(stored.pseudonym, data)])
+    except ScanError as exc:
+        st.session_state[CASE] = replace(empty, refusal=str(exc))
+        return
+    front = next((number for number, scan in enumerate(study.scans) if scan.digest == stored.digest), 0)
+    _put_in_front(replace(empty, scans=study.scans, left_out=study.left_out, patient=study.patient), front)
 
 
 def open_sample(identifier: str) -> None:
@@ -87,7 +115,7 @@ def open_sample(identifier: str) -> None:
     except ScanError as exc:
         st.session_state[CASE] = Case(sample.title, refusal=str(exc))
         return
-    _put_in_front(Case(sample.title, (scan,), simulated=sample.simulated), 0)
+    _put_in_front(Case(sample.title, (scan,), simulated=sample.simulated, origin="sample"), 0)
 
 
 def _put_in_front(case: Case, series: int) -> None:
@@ -100,7 +128,8 @@ def show_chosen_series() -> None:
     case, chosen = current_case(), st.session_state.get(SERIES)
     if case is not None and isinstance(chosen, int) and chosen < len(case.scans):
         forget_choices()
-        _put_in_front(case, chosen)
+        # In the store every scan of an upload is a case of its own.
+        _put_in_front(replace(case, stored=case.stored if chosen == case.front else ""), chosen)
 
 
 def open_chosen_sample() -> None:
@@ -135,13 +164,8 @@ def follow_viewer(key: str) -> None:
         st.session_state[choice(FRAME)] = int(frame)
 
 
-def note_key(case_key: str) -> str:
-    """The key of the notes field of a case."""
-    return f"notes-{case_key}"
-
-
 def forget_case() -> None:
-    """No result of the former case stays; the reader's notes on it do."""
+    """No result of the former case stays; what the reader wrote of it is on their desk."""
     case = st.session_state.pop(CASE, None)
     if case is not None and case.key:
         st.session_state[FORMER] = (case.key, case.title)
@@ -167,14 +191,3 @@ def former_case() -> tuple[str, str] | None:
     """(key, title) of the case that was open before, if there was one."""
     former: tuple[str, str] | None = st.session_state.get(FORMER)
     return former
-
-
-def notes(case_key: str) -> str:
-    """The reader's notes on a case."""
-    found: str = st.session_state.get(NOTES, {}).get(case_key, "")
-    return found
-
-
-def keep_notes(case_key: str) -> None:
-    """Keep what stands in the notes field of a case, for this session."""
-    st.session_state.setdefault(NOTES, {})[case_key] = st.session_state[note_key(case_key)]

@@ -26,7 +26,9 @@ def choose_model_by_hand(case_key: str, model_id: str) -> None:
 
 def take_chosen_reader(key: str, case_key: str) -> None:
     """Read a case with the model that the reader picked in the widget of that key, if it works."""
-    if problem := try_model_by_hand(case_key, st.session_state[key]):
+    # A click during a page's first run may call before Streamlit knows the widget's key.
+    chosen = st.session_state.get(key)
+    if chosen is not None and (problem := try_model_by_hand(case_key, chosen)):
         del st.session_state[key]
         st.session_state[INACTIVE] = problem
 

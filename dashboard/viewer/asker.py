@@ -12,12 +12,15 @@ from dashboard.packing import asked_message, asker_message
 from dashboard.viewer.viewer import case_id, send
 
 
-def marked_place(case: state.Case) -> Marked | None:
-    """The place that the reader marked; while this stands on the page, the viewer offers the tools to mark one."""
+def marked_place(case: state.Case, *, unanswered: bool = False) -> Marked | None:
+    """The place that the reader marked; while this stands on the page, the viewer offers the tools to mark one.
+
+    ``unanswered``: also where no network has answered.
+    """
     name = case_id(case)
     answered = _asker()(
         key=f"asker-{name}",
-        data=asker_message(name),
+        data=asker_message(name, unanswered=unanswered),
         default={"region": None},
         on_region_change=lambda: None,
     )

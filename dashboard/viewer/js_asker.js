@@ -5,11 +5,11 @@ const announce = (id) => document.dispatchEvent(new CustomEvent("radlens-message
 export default function asker({ data, parentElement, setStateValue }) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  const { id } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  const { id, unanswered } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   const shared = (globalThis.radlens ??= {});
   shared.askers ??= new Map();
   const isNew = !shared.askers.has(id);
-  shared.askers.set(id, { host: parentElement, setStateValue });
+  shared.askers.set(id, { host: parentElement, setStateValue, unanswered });
   if (isNew) announce(id);
   return () => {
     if (shared.askers.get(id)?.host !== parentElement) return;

@@ -182,5 +182,6 @@ function askedInWords(viewer) {
   const held = viewer.region.here();
   if (!held?.number) return viewer.say("viewer.ask_hint");
   const asked = viewer.asked?.header;
-  return asked?.number === held.number ? asked.text : viewer.say("viewer.asking");
+  const waiting = shared.askers.get(viewer.header.id)?.unanswered ? "viewer.ask_hint" : "viewer.asking";
+  return asked?.number === held.number ? asked.text : viewer.say(waiting);
 }

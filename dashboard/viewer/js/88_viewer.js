@@ -158,9 +158,10 @@ class Viewer {
     this.change(...parts);
   }
 
-  // Whether places may be marked: the panel that asks about them is open, and the frame in front was answered.
+  // Whether places may be marked: the panel that asks about them is open, and the frame in front was answered, where that matters.
   asking() {
-    return shared.askers.has(this.header.id) && this.heatIsHere() && !this.view.planes;
+    const asker = shared.askers.get(this.header.id);
+    return Boolean(asker && (asker.unanswered || this.heatIsHere()) && !this.view.planes);
   }
 
   tool() {
