@@ -27,6 +27,7 @@ figures: install-dev
 	$(BIN)/python -m benchmarks.served
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.inside
+	$(BIN)/python -m benchmarks.worklist
 	$(BIN)/python -m benchmarks.reviews
 
 # Ten thousand damaged files through the door: half an hour or so.

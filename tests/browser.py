@@ -20,19 +20,19 @@ START_SECONDS = 60
 
 
 @contextlib.contextmanager
-def served() -> Iterator[str]:
-    """The dashboard on a free port of 127.0.0.1 in a process of its own; ends with the block."""
-    with serving() as (address, _):
+def served(**settings: str) -> Iterator[str]:
+    """The dashboard on a free port of 127.0.0.1 in a process of its own, with these variables set; ends with the block."""
+    with serving(**settings) as (address, _):
         yield address
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[str, int]]:
+def serving(**settings: str) -> Iterator[tuple[str, int]]:
     """The same with the server's process id."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=ROOT, env=_environment() | settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
             address = f"http://127.0.0.1:{port}"

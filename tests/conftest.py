@@ -44,6 +44,12 @@ def no_shipped_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def revealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads open with the answer shown; reading first has tests of its own (test_page_review, test_browser_reading)."""
+    monkeypatch.setenv("RADLENS_READ_FIRST", "0")
+
+
+@pytest.fixture
 def told(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Keeps a measured figure for the end of the run's output."""
     return lambda line: record_property(MEASURED, line)

@@ -14,14 +14,18 @@ SOURCES = sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "dashboard").rglob("*
 # Lower floors may not import higher ones.
 FLOORS = ("core", "dashboard.texts", "dashboard.outlines", "dashboard.packing", "dashboard.frames",
           "dashboard.slices", "dashboard.explanation_run", "dashboard.trust_run", "dashboard.watched_run",
-          "dashboard.marked", "dashboard.cache", "dashboard.state", "dashboard.answer", "dashboard.places",
-          "dashboard.viewer", "dashboard.widgets", "dashboard.tables", "dashboard.score_table",
+          "dashboard.marked", "dashboard.outbox", "dashboard.cache", "dashboard.state", "dashboard.readers",
+          "dashboard.who", "dashboard.answer", "dashboard.places",
+          "dashboard.viewer", "dashboard.widgets", "dashboard.tables", "dashboard.case_opening", "dashboard.earlier",
+          "dashboard.export_panel", "dashboard.score_table",
           "dashboard.charts", "dashboard.pointing", "dashboard.on_demand", "dashboard.answer_sets",
+          "dashboard.answer_panel", "dashboard.reading",
           "dashboard.inside", "dashboard.bench", "dashboard.explanation", "dashboard.pixel_panel",
           "dashboard.trust_panel", "dashboard.ask_table", "dashboard.ask_panel", "dashboard.compare_panel",
           "dashboard.figures", "dashboard.threshold_panel", "dashboard.confidence_panel",
           "dashboard.card_view", "dashboard.model_list", "dashboard.own_model",
-          "dashboard.published_models", "dashboard.lesson", "dashboard.pages", "streamlit_app")  # fmt: skip
+          "dashboard.published_models", "dashboard.lesson", "dashboard.demo", "dashboard.agreement",
+          "dashboard.worklist", "dashboard.pages", "streamlit_app")  # fmt: skip
 SCRIPTS = sorted(path for path in (ROOT / "dashboard" / "viewer").rglob("*") if path.suffix in {".js", ".html"})
 
 
@@ -68,7 +72,8 @@ def test_only_state_names_session_keys_and_only_cache_caches() -> None:
 
 def test_the_first_page_imports_no_torch() -> None:
     pages = "dashboard.pages.review, dashboard.pages.network, dashboard.pages.bench, dashboard.pages.lesson"
-    code = f"import sys, {pages}, dashboard.pages.models; print('torch' in sys.modules)"
+    pages += ", dashboard.pages.worklist"
+    code = f"import sys, {pages}, dashboard.pages.models, dashboard.pages.demo; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -88,8 +93,10 @@ def test_every_text_that_a_page_asks_for_exists_and_none_is_left_over() -> None:
     source = "\n".join(path.read_text("utf-8") for path in [*SOURCES, *SCRIPTS])
     asked = set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", source))
     parts = r"(network|maps)\.(order|scale|view)_|kernel\.|bench\.view_|bench\.(stride|padding|dilation)|walk\.origin_|"
-    parts += r"lesson\.[a-z]+_(title|words)|page\.|pooling\.|activation\.|ablation\.|looksfor\.(filter|label)|"
+    parts += r"lesson\.[a-z]+_(title|words)|demo\.[a-z]+_(name|title|words)|page\.|pooling\.|activation\.|ablation\.|"
+    parts += r"looksfor\.(filter|label)|"
     parts += r"own\.head_|viewer\.(middle|towards|vertical|horizontal|plane|keys)_|history\."
+    parts += r"|worklist\.(show|order|answer|read|column)_"
     composed = {key for key in texts if re.match(parts, key)}
     assert texts - asked - composed == set()
     prefixes = {key.split(".")[0] for key in texts}

@@ -15,6 +15,7 @@ from core.reading.decoding import decode_scan
 from core.reviews.bundle import Evidence, verify_bundle, write_bundle
 from core.reviews.record import Finding, Read, Reader, Review
 from core.samples import film_to_dicom
+from core.scan import Scan
 from core.simulation import simulate_film
 from tests.networks import card, seeded
 
@@ -30,6 +31,10 @@ def model() -> Model:
 @pytest.fixture(scope="module")
 def bundle(model: Model) -> bytes:
     return made(model, file=FILE)
+
+
+def scans_in(file: bytes) -> tuple[Scan, ...]:
+    return (decode_scan(file),)
 
 
 def made(model: Model, file: bytes | None) -> bytes:
@@ -60,7 +65,7 @@ def rewritten(bundle: bytes, **changes: bytes | None) -> bytes:
 
 
 def test_the_replay_is_the_same_bit_for_bit(bundle: bytes, model: Model) -> None:
-    found = verify_bundle(bundle, lambda _id: model, decode_scan)
+    found = verify_bundle(bundle, lambda _id: model, scans_in)
     assert found.sentence == "The same, bit for bit."
     assert found.is_same
     with zipfile.ZipFile(BytesIO(bundle)) as content:
@@ -78,7 +83,7 @@ def test_every_flipped_byte_is_found(bundle: bytes, model: Model) -> None:
         flipped = bytearray(bundle)
         flipped[place] ^= 0x10
         try:
-            found = verify_bundle(bytes(flipped), lambda _id: model, decode_scan)
+            found = verify_bundle(bytes(flipped), lambda _id: model, scans_in)
         except ReviewRejected:
             continue
         assert not found.is_whole, f"byte {place}"
@@ -91,19 +96,19 @@ def test_entries_that_are_changed_added_or_missing_are_named(bundle: bytes, mode
         ({"maps__mass_dot_npy": None}, "maps/mass.npy is missing"),
     )
     for changes, words in cases:
-        found = verify_bundle(rewritten(bundle, **changes), lambda _id: model, decode_scan)
+        found = verify_bundle(rewritten(bundle, **changes), lambda _id: model, scans_in)
         assert words in found.sentence
         assert not found.is_same
 
 
 def test_other_weights_and_other_files_are_said(model: Model) -> None:
     without = made(model, file=None)
-    assert "name the file beside it" in verify_bundle(without, lambda _id: model, decode_scan).not_replayed
-    assert verify_bundle(without, lambda _id: model, decode_scan, FILE).is_same
+    assert "name the file beside it" in verify_bundle(without, lambda _id: model, scans_in).not_replayed
+    assert verify_bundle(without, lambda _id: model, scans_in, FILE).is_same
     other = film_to_dicom(simulate_film(4, "mass", rows=96, columns=80))
-    assert "another than the one" in verify_bundle(without, lambda _id: model, decode_scan, other).sentence
+    assert "another than the one" in verify_bundle(without, lambda _id: model, scans_in, other).sentence
     changed = prepare(card(weights_sha256="1" * 64), seeded("compact-resnet", seed=5))
-    found = verify_bundle(without, lambda _id: changed, decode_scan, FILE)
+    found = verify_bundle(without, lambda _id: changed, scans_in, FILE)
     assert "other weights today" in found.sentence
     assert "the logit of mass was" in found.sentence
     assert "the heatmap of mass differs by up to" in found.sentence
@@ -113,7 +118,7 @@ def test_a_model_that_is_gone_is_said(bundle: bytes) -> None:
     def gone(_id: str) -> Model:
         raise ModelRejected("There is no such model here.")
 
-    found = verify_bundle(bundle, gone, decode_scan)
+    found = verify_bundle(bundle, gone, scans_in)
     assert found.is_whole
     assert "There is no such model here." in found.sentence
 
@@ -121,14 +126,14 @@ def test_a_model_that_is_gone_is_said(bundle: bytes) -> None:
 @pytest.mark.parametrize("data", [b"", b"hello", b"PK\x05\x06" + b"\0" * 18])
 def test_what_is_no_bundle_is_refused(data: bytes, model: Model) -> None:
     with pytest.raises(ReviewRejected, match="no evidence bundle"):
-        verify_bundle(data, lambda _id: model, decode_scan)
+        verify_bundle(data, lambda _id: model, scans_in)
 
 
 def test_a_bundle_that_was_cut_short_is_refused(bundle: bytes, model: Model) -> None:
     with pytest.raises(ReviewRejected):
-        verify_bundle(bundle[: len(bundle) // 2], lambda _id: model, decode_scan)
+        verify_bundle(bundle[: len(bundle) // 2], lambda _id: model, scans_in)
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w") as zipped:
         zipped.writestr("manifest.json", json.dumps({"entries": 5}))
     with pytest.raises(ReviewRejected):
-        verify_bundle(stream.getvalue(), lambda _id: model, decode_scan)
+        verify_bundle(stream.getvalue(), lambda _id: model, scans_in)

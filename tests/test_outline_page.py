@@ -24,6 +24,7 @@ from tests.networks import card, publish
 from tests.outline_networks import SIZE, publish_outline
 from tests.test_pages import html, messages, opened, upload, words
 
+pytestmark = pytest.mark.usefixtures("revealed")
 BREAST: dict[str, Any] = {"Modality": "US", "BodyPartExamined": "BREAST"}
 SCOPE = {"modalities": ("US",), "body_parts": ("BREAST",)}
 

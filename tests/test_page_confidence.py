@@ -35,6 +35,7 @@ from tests.files import dicom_bytes
 from tests.networks import publish
 from tests.test_pages import heatmaps, html, opened, upload, words
 
+pytestmark = pytest.mark.usefixtures("revealed")
 SLOPE, OFFSET, FLOOR = 2.0, -0.5, 0.01
 # Of 50 with it and 200 without it, by falling threshold.
 ROC = RocTable(

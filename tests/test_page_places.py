@@ -26,6 +26,8 @@ from tests.networks import publish
 from tests.test_detections import published
 from tests.test_pages import messages, opened, upload, words
 
+pytestmark = pytest.mark.usefixtures("revealed")
+
 
 def scan(**tags: Any) -> Scan:
     return decode_scan(dicom_bytes(np.zeros((300, 300), np.uint16), **tags))

@@ -17,7 +17,7 @@ CHEST: dict[str, Any] = {"BodyPartExamined": "CHEST", "ViewPosition": "PA"}
 
 
 @pytest.fixture(autouse=True)
-def tiny(model_folder: Path, no_shipped_models: None, clean_caches: None) -> None:
+def tiny(model_folder: Path, no_shipped_models: None, clean_caches: None, revealed: None) -> None:
     publish(model_folder)
     started = cache.start_up()
     started.begin()
@@ -124,8 +124,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_refused_file_leaves_no_old_result_but_the_readers_notes(name: str) -> None:
+def test_a_refused_file_leaves_no_old_result_but_the_readers_words(name: str) -> None:
     app = opened()
+    by_label(app.text_input, "Your name").set_value("Anna").run()
+    upload(app, "film.dcm", dicom_bytes(np.eye(64, dtype=np.uint16), **CHEST))
     app.text_area[0].set_value("Lower zone, ask for the lateral film.").run()
     data, reason = BAD[name]
     upload(app, name, data)
@@ -136,7 +138,7 @@ def test_a_refused_file_leaves_no_old_result_but_the_readers_notes(name: str) ->
     assert "Traceback" not in said
     assert "data-label" not in said
     assert pictures(app) == 0
-    assert [area.value for area in app.text_area] == ["Lower zone, ask for the lateral film."]
+    assert "Lower zone, ask for the lateral film." in said
 
 
 def test_after_a_refused_file_the_next_good_one_opens() -> None:

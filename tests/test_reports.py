@@ -12,7 +12,7 @@ from PIL import Image
 from pypdf import PdfReader
 from sklearn.metrics import cohen_kappa_score
 
-from core.reviews.agreement import agreement_of, kappa
+from core.reviews.agreement import agreement_of, as_csv, kappa
 from core.reviews.record import Decision, Finding, Mark, NetworkAnswer, Read, Reader, Review, SecondRead
 from core.reviews.report import ReportContent, as_html, as_json, report_of, visible
 from core.reviews.report_pdf import as_pdf
@@ -47,7 +47,7 @@ def review(stage: str = "signed", comment: str = "Opacity at left.") -> Review:
 def content(one: Review | None = None) -> ReportContent:
     return report_of(
         one or review(), case(), words={"mass": "Mass (3 cm or larger)", "nodule": "Nodule"}, limits=["Small set."],
-        verdicts=["The file was compressed with loss."],
+        verdicts=["The file was compressed with loss."], thresholds=["Mass: sensitivity 0.84 (0.62 to 0.94)."],
     )  # fmt: skip
 
 
@@ -84,6 +84,7 @@ def test_the_three_forms_hold_the_same_numbers_and_marks() -> None:
     assert wanted == ["0.73", "0.41", "< 0.01", "0.20"]
     from_html = "\n".join(_Texts(as_html(said)).texts)
     from_pdf = pdf_text(as_pdf(said))
+    wanted += ["0.84", "0.62", "0.94"]
     assert numbers(from_html) == wanted
     assert numbers(from_pdf) == wanted
     for text in ("K7QD-2M9F", "Anna (not authenticated)", "tiny 1.2", "Signed", "not a medical device", "ab" * 32):
@@ -114,9 +115,21 @@ def test_what_was_typed_is_text_in_every_form() -> None:
     assert "[U+202E]gnorw" in set_in_pdf
 
 
+def test_a_character_without_a_font_is_a_box_and_never_silently_gone() -> None:
+    # The gene's emoji is in neither DejaVu nor the Chinese fonts.
+    said = content(review(comment="left \U0001f9ec apex"))
+    assert "left \u25a1 apex" in pdf_text(as_pdf(said))
+    assert "have no font on this machine" in pdf_text(as_pdf(said))
+    assert "left \U0001f9ec apex" in as_html(said).decode()
+    assert "have no font" not in pdf_text(as_pdf(content()))
+
+
 def test_a_hundred_thousand_characters_fit() -> None:
-    said = content(review(comment="word " * 20_000))
-    assert len(PdfReader(BytesIO(as_pdf(said))).pages) > 10
+    said = content(review("second read", comment="word " * 20_000))
+    pages = PdfReader(BytesIO(as_pdf(said))).pages
+    assert len(pages) > 10
+    assert sum(page.extract_text().count("word") for page in pages) == 20_000
+    assert all("DRAFT" in page.extract_text() for page in pages)
     assert as_html(said).count(b"word") == 20_000
 
 
@@ -180,7 +193,10 @@ def test_changes_of_mind_are_counted_both_ways() -> None:
     found = agreement_of(reviews, truths)
     changes = found.changes
     assert (changes.to_right, changes.to_wrong, changes.kept_right, changes.kept_wrong) == (1, 1, 1, 1)
-    assert changes.followed == 1
+    # Wrong for a reader who was right: misled and firm. Right for one who was wrong: helped.
+    assert (changes.followed, changes.tempted) == (1, 2)
+    assert (changes.corrected, changes.correctable) == (1, 1)
+    assert changes.judged == 4
     assert (found.overrides, found.answers) == (1, 4)
     assert found.override_rate == 0.25
     assert found.seconds_to_decision == (5.0,) * 4
@@ -195,3 +211,38 @@ def test_only_the_latest_version_of_a_review_counts() -> None:
     assert agreement_of([later, former], {}).reviews == 1
     two = agreement_of([later, scripted("a", "absent", "present", 0.9, reader="Bo")], {})
     assert (two.between_readers.pairs, two.between_readers.agreed) == (1, 1)
+
+
+def test_readers_are_compared_two_by_two() -> None:
+    # Three readers of one case are three pairs: of two yes and one no, one pair agrees.
+    marks: tuple[Mark, ...] = ("present", "present", "absent")
+    reviews = [scripted("a", mark, mark, 0.9, reader) for mark, reader in zip(marks, "ABC", strict=True)]
+    found = agreement_of(reviews, {}).between_readers
+    assert (found.pairs, found.agreed) == (3, 1)
+
+
+def test_the_figures_leave_as_csv_with_what_they_are_of() -> None:
+    reviews = [scripted("a", "absent", "present", 0.9), scripted("b", "present", "present", 0.1)]
+    found = agreement_of(reviews, {"a": {"mass": True}, "b": {"mass": True}})
+    lines = [line.split(",") for line in as_csv(found).splitlines()]
+    table = {line[0]: line[1:] for line in lines}
+    assert lines[0] == ["figure", "value", "low", "high", "of"]
+    assert table["kappa with network before"] == ["", "", "", "2"]
+    assert table["agreed with network after"] == ["1", "", "", "2"]
+    assert table["to right"] == ["1", "", "", "2"]
+    assert table["right answers taken"] == ["1", "", "", "1"]
+    assert [line[1] for line in lines if line[0] == "seconds to decision"] == ["5.0", "5.0"]
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Pairs drawn with a known kappa: both sides say yes half the time and agree in 80 %, so kappa is 0.6."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(80):
+        first = rng.random(60) < 0.5
+        second = np.where(rng.random(60) < 0.8, first, ~first)
+        found = kappa({str(i): [(bool(a), bool(b))] for i, (a, b) in enumerate(zip(first, second, strict=True))})
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low < 0.6 < found.high
+    assert covered >= 70
