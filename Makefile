@@ -29,6 +29,7 @@ figures: install-dev
 	$(BIN)/python -m benchmarks.inside
 	$(BIN)/python -m benchmarks.worklist
 	$(BIN)/python -m benchmarks.reviews
+	$(BIN)/python -m benchmarks.crossings
 
 # Ten thousand damaged files through the door: half an hour or so.
 fuzz: install-dev
