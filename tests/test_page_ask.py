@@ -60,7 +60,8 @@ def test_every_label_stands_in_the_table_before_and_after_in_numbers_and_words()
 
 
 def test_messages_to_the_viewer_name_the_case_and_the_mark() -> None:
-    assert unpack(asker_message("abc"))[0] == {"kind": "ask", "id": "abc", "sections": {}}
+    assert unpack(asker_message("abc"))[0] == {"kind": "ask", "id": "abc", "unanswered": False, "sections": {}}
+    assert unpack(asker_message("abc", unanswered=True))[0]["unanswered"]
     header, _ = unpack(asked_message("abc", 7, "Without it"))
     assert (header["kind"], header["number"], header["text"]) == ("asked", 7, "Without it")
 
