@@ -42,6 +42,7 @@ SIDE = 256
 EVERY = 10
 OPACITY = 0.6
 _SLOW = 120_000
+_MOMENT = 2_000
 # (column, row) of a film at which sessions are asked for what they show.
 PLACES = tuple((x, y) for y in range(28, SIDE, 40) for x in range(28, SIDE, 40))
 Colours = npt.NDArray[np.float64]
@@ -89,7 +90,7 @@ def film_of(number: int, model: Model) -> Film:
     return Film(
         data,
         scan.digest,
-        _at_places(np.repeat(shown[..., None], 3, -1)),
+        _at_places(shown),
         _at_places(blend(grey, evidence, limit=heatmap.limit, opacity=OPACITY)),
         spoken,
         dict(analysis.prediction.scores),
@@ -182,7 +183,9 @@ def check_store(url: str, owners: dict[str, set[str]], reviewed: dict[str, Film]
         found.note("report", own=same and case.digest in owners[review.reader.name])
     for name, own in owners.items():
         viewed = {e["study"] for e in store.events() if e["event"] == "case viewed" and e["reader"] == name}
-        found.note("audit", own=viewed - own == set() and own <= viewed)
+        found.note("audit", own=viewed == own)
+        if viewed != own:
+            print(f"  {name}: {len(viewed - own)} views of others' films, {len(own - viewed)} own views missing")
     found.note("audit chain", own=store.verify().holds)
     database.close()
 
@@ -206,6 +209,8 @@ def main() -> int:
             sessions = [Session(browser, address, f"Reader {number}") for number in range(options.sessions)]
             reviewed = _rounds(sessions, films, options.uploads, found)
             for session in sessions:
+                # What is noted beside the page is written a moment later.
+                session.page.wait_for_timeout(_MOMENT)
                 session.page.context.close()
         owners = {
             session.name: {film.digest for film in films[number :: options.sessions]}

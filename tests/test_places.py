@@ -195,3 +195,19 @@ def test_place_thresholds_of_other_weights_or_of_no_label_are_refused() -> None:
         card(place_thresholds={"mass": place.model_copy(update={"weights_sha256": "1" * 64})})
     with pytest.raises(ValidationError, match="labels that do not exist"):
         card(place_thresholds={"nodule": place})
+
+
+def test_a_peak_that_just_reaches_the_threshold_has_its_own_pixels_as_contour() -> None:
+    # A film of a real session had such a peak: nothing between the pixels reached the threshold, and the page broke off.
+    evidence = np.full((8, 8), -0.5, np.float32)
+    # No two neighbours are alike, so that one pixel alone is the highest.
+    evidence[2, 5], evidence[2, 4], evidence[1, 5] = 4, 1, 0.5
+    analysis = analysed(evidence, Letterbox.fit(SIZE, SIZE, SIZE))
+    peak = places_of(analysis, tuned(), "mass")[0].peak
+    (place,) = places_of(analysis, tuned(peak), "mass")
+    top, left, bottom, right = edges(place)
+    assert 2 / 8 < top / SIZE < bottom / SIZE < 3 / 8
+    assert len(place.contour) >= 3
+    rows, columns = zip(*place.contour, strict=True)
+    drawn = min(rows), min(columns), max(rows), max(columns)
+    assert drawn == pytest.approx((top, left, bottom, right), abs=1)

@@ -205,7 +205,11 @@ def _contour(
     fine = cv2.resize(square[part], None, fx=_FINE, fy=_FINE, interpolation=cv2.INTER_LINEAR) >= threshold
     # What hangs together with it only between the pixels is another region.
     own = cv2.dilate(inside[part].astype(np.uint8).repeat(_FINE, 0).repeat(_FINE, 1), np.ones((_FINE + 1, _FINE + 1)))
-    lines, _ = cv2.findContours(np.pad(own * fine, 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    line_of = own * fine
+    if not line_of.any():
+        # A peak that passes the threshold in its own middle only, where no finer place lies: its pixels are its line.
+        line_of = inside[part].astype(np.uint8).repeat(_FINE, 0).repeat(_FINE, 1)
+    lines, _ = cv2.findContours(np.pad(line_of, 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     longest = max(lines, key=len)
     simple = cv2.approxPolyDP(longest, _FINE * _CONTOUR_SLACK, closed=True)
     # Of a region of few pixels no corner may be left out.
