@@ -130,6 +130,7 @@ class Session:
         if answered:
             expect(self.page.locator("tr[data-label]").first).to_be_visible(timeout=_SLOW)
         self._rest()
+        self.page.wait_for_function("globalThis.radlens?.viewer", timeout=_SLOW)
 
     def seen(self, *, opacity: float) -> Colours:
         """What is drawn at the fixed places."""
